@@ -1,0 +1,347 @@
+"""Init, update, merge, compute: the life of a measurement.
+
+The state is explicit and does not grow with the number of inputs. Counts of each input leave the
+device as int32 and are added up on the host as Python integers, so that they are exact at any scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from cleanai_onnx.coverage.kernels import Kernels, LayerState, initial_state, kernels_for
+from cleanai_onnx.coverage.metric import BOTH_VIEWS, Evidence, LayerEvidence
+from cleanai_onnx.coverage.pairs import PairCounts
+from cleanai_onnx.coverage.parameters import Parameters
+from cleanai_onnx.coverage.registry import METRICS
+from cleanai_onnx.result import LayerFacts, Table, View
+
+__all__ = [
+    "InputFigures",
+    "PairEvidence",
+    "State",
+    "ViewTotals",
+    "compute",
+    "count_pairs",
+    "counter_names",
+    "init",
+    "merge",
+    "update",
+]
+
+
+class ViewTotals(NamedTuple):
+    """Sums over the inputs in one view: a row for each layer."""
+
+    counted: tuple[tuple[int, ...], ...]
+    top_sum: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of a measurement of `layers` with `parameters`, after `inputs` inputs.
+
+    `units` and `channels` hold the arrays of each layer on the device; where every unit is a
+    channel of its own (a vector), `channels` has None and the views coincide. `fired` counts, for
+    each channel, the inputs on which its value was above zero (int32). `nan_values` counts the
+    values that were not a number. `one_sequence` is False for a state merged from parts, whose
+    `nbc` has no common bounds.
+    """
+
+    layers: tuple[LayerFacts, ...]
+    parameters: Parameters
+    inputs: int
+    units: tuple[LayerState, ...]
+    channels: tuple[LayerState | None, ...]
+    fired: tuple[Array, ...]
+    unit_totals: ViewTotals
+    channel_totals: ViewTotals
+    nan_values: tuple[int, ...]
+    one_sequence: bool = True
+
+
+class InputFigures(NamedTuple):
+    """The figures of each input of one batch.
+
+    `counts[view]` is ``(B, layers, counters)`` int32, in the order of `counter_names`;
+    `top_sum[view]` and `mean[view]` are ``(B, layers)`` float32.
+    """
+
+    counts: dict[View, np.ndarray]
+    top_sum: dict[View, np.ndarray]
+    mean: dict[View, np.ndarray]
+
+
+class PairEvidence(NamedTuple):
+    """The counts of one pair of inputs: a `PairCounts` for each layer and view."""
+
+    names: tuple[str, str]
+    units: tuple[PairCounts, ...]
+    channels: tuple[PairCounts, ...]
+
+
+def counter_names(parameters: Parameters) -> tuple[tuple[str, int], ...]:
+    """Return, for each counter, the metric's id and the counter's number within the metric."""
+    return tuple(
+        (metric.id, number)
+        for metric in METRICS.values()
+        for number in range(len(metric.counters(parameters)))
+    )
+
+
+def is_vector(layer: LayerFacts) -> bool:
+    """Return whether every unit of the layer is a channel of its own."""
+    return layer.units == layer.channels
+
+
+def init(layers: Sequence[LayerFacts], parameters: Parameters) -> State:
+    """Return the state before the first input; it is the identity of `merge`."""
+    zeros = ViewTotals(
+        tuple((0,) * len(counter_names(parameters)) for _ in layers), (0.0,) * len(layers)
+    )
+    return State(
+        layers=tuple(layers),
+        parameters=parameters,
+        inputs=0,
+        units=tuple(initial_state(layer.units) for layer in layers),
+        channels=tuple(
+            None if is_vector(layer) else initial_state(layer.channels) for layer in layers
+        ),
+        fired=tuple(jnp.zeros((layer.channels,), jnp.int32) for layer in layers),
+        unit_totals=zeros,
+        channel_totals=zeros,
+        nan_values=(0,) * len(layers),
+    )
+
+
+def update(
+    state: State, activations: Sequence[Array], valid: int
+) -> tuple[State, InputFigures]:
+    """Measure a batch.
+
+    Parameters
+    ----------
+    state : State
+        Its arrays are given up (donated) and must not be used again.
+    activations : sequence of Array
+        For each layer ``(B, ...)`` float32, B the same for all batches, so that nothing is compiled
+        again.
+    valid : int
+        How many of the B rows are inputs; the others are padding and count for nothing.
+
+    Returns
+    -------
+    state : State
+    figures : InputFigures
+        Of the `valid` inputs.
+    """
+    kernels = kernels_for(state.parameters)
+    rows = jnp.int32(valid)
+    bound_rows = jnp.int32(min(max(state.parameters.bounds_from - state.inputs, 0), valid))
+    units, channels, fired, pending = [], [], [], []
+    for layer, unit_state, channel_state, counts, a in zip(
+        state.layers, state.units, state.channels, state.fired, activations, strict=True
+    ):
+        flat = a if a.ndim == 2 else a.reshape(a.shape[0], -1)
+        values, mean = kernels.channels(flat, shape=layer.shape, channel_axis=layer.channel_axis)
+        unit_state, unit_counts, unit_sums, scale = kernels.units(
+            unit_state, flat, mean, rows, bound_rows, None
+        )
+        if channel_state is None:
+            channel_counts, channel_sums = unit_counts, unit_sums
+            counts = kernels.fired(counts, values, rows)
+        else:
+            channel_state, counts, channel_counts, channel_sums = kernels.channel_values(
+                channel_state, counts, values, mean, rows, bound_rows, scale
+            )
+        units.append(unit_state)
+        channels.append(channel_state)
+        fired.append(counts)
+        pending.append((unit_counts, unit_sums, channel_counts, channel_sums))
+
+    # One wait for the whole batch; what comes over are a few numbers for each input and layer.
+    arrived = jax.device_get(pending)
+    figures = _figures(arrived, valid)
+    new = replace(
+        state,
+        inputs=state.inputs + valid,
+        units=tuple(units),
+        channels=tuple(channels),
+        fired=tuple(fired),
+        unit_totals=_added(state.unit_totals, figures, "unit"),
+        channel_totals=_added(state.channel_totals, figures, "channel"),
+        nan_values=_nan_values(state, activations, figures, kernels),
+    )
+    return new, figures
+
+
+def _figures(arrived: list[tuple[np.ndarray, ...]], valid: int) -> InputFigures:
+    counts, top_sum, mean = {}, {}, {}
+    for view, place in zip(BOTH_VIEWS, (0, 2), strict=True):
+        counts[view] = np.stack([layer[place][:valid] for layer in arrived], axis=1)
+        sums = np.stack([layer[place + 1][:valid] for layer in arrived], axis=1)
+        mean[view], top_sum[view] = sums[..., 0], sums[..., 1]
+    return InputFigures(counts, top_sum, mean)
+
+
+def _added(totals: ViewTotals, figures: InputFigures, view: View) -> ViewTotals:
+    counted = figures.counts[view].sum(axis=0, dtype=np.int64).tolist()
+    top_sum = figures.top_sum[view].sum(axis=0, dtype=np.float64).tolist()
+    return ViewTotals(
+        tuple(
+            tuple(a + b for a, b in zip(old, new, strict=True))
+            for old, new in zip(totals.counted, counted, strict=True)
+        ),
+        tuple(a + b for a, b in zip(totals.top_sum, top_sum, strict=True)),
+    )
+
+
+def _nan_values(
+    state: State, activations: Sequence[Array], figures: InputFigures, kernels: Kernels
+) -> tuple[int, ...]:
+    """Count values that are not a number, looking only where a layer's mean is not one."""
+    found = list(state.nan_values)
+    means = figures.mean["unit"]
+    for index in np.flatnonzero(np.isnan(means).any(axis=0)):
+        flat = activations[index].reshape(activations[index].shape[0], -1)
+        found[index] += int(np.asarray(kernels.count_nan(flat))[: means.shape[0]].sum())
+    return tuple(found)
+
+
+def count_pairs(
+    state: State, names: tuple[str, str], first: Sequence[Array], second: Sequence[Array]
+) -> PairEvidence:
+    """Count what differs between two inputs, given each layer's activations ``(1, ...)``."""
+    kernels = kernels_for(state.parameters)
+    units, channels = [], []
+    for layer, a, b in zip(state.layers, first, second, strict=True):
+        flat_a, flat_b = a.reshape(1, -1), b.reshape(1, -1)
+        of_units = kernels.pair(flat_a[0], flat_b[0])
+        if is_vector(layer):
+            of_channels = of_units
+        else:
+            value_a, value_b = (
+                kernels.channels(flat, shape=layer.shape, channel_axis=layer.channel_axis)[0]
+                for flat in (flat_a, flat_b)
+            )
+            of_channels = kernels.pair(value_a[0], value_b[0])
+        units.append(PairCounts(layer.units, *np.asarray(of_units).tolist()))
+        channels.append(PairCounts(layer.channels, *np.asarray(of_channels).tolist()))
+    return PairEvidence(names, tuple(units), tuple(channels))
+
+
+def merge(a: State, b: State) -> State:
+    """Return the state of both suites together.
+
+    Associative and commutative, with `init` as identity, for every metric whose card says that it
+    is mergeable. Pair metrics are not part of the state; `nbc` is dropped from a merged state.
+
+    Raises
+    ------
+    ValueError
+        If the states are of different layers or parameters.
+    """
+    if a.layers != b.layers or a.parameters != b.parameters:
+        raise ValueError("states of different layers or parameters cannot be merged")
+    if not (a.inputs and b.inputs):
+        return a if a.inputs else b
+    kernels = kernels_for(a.parameters)
+    return replace(
+        a,
+        inputs=a.inputs + b.inputs,
+        units=tuple(kernels.merge(x, y) for x, y in zip(a.units, b.units, strict=True)),
+        channels=tuple(
+            None if x is None or y is None else kernels.merge(x, y)
+            for x, y in zip(a.channels, b.channels, strict=True)
+        ),
+        fired=tuple(x + y for x, y in zip(a.fired, b.fired, strict=True)),
+        unit_totals=_merged_totals(a.unit_totals, b.unit_totals),
+        channel_totals=_merged_totals(a.channel_totals, b.channel_totals),
+        nan_values=tuple(x + y for x, y in zip(a.nan_values, b.nan_values, strict=True)),
+        one_sequence=False,
+    )
+
+
+def _merged_totals(a: ViewTotals, b: ViewTotals) -> ViewTotals:
+    return ViewTotals(
+        tuple(
+            tuple(x + y for x, y in zip(left, right, strict=True))
+            for left, right in zip(a.counted, b.counted, strict=True)
+        ),
+        tuple(x + y for x, y in zip(a.top_sum, b.top_sum, strict=True)),
+    )
+
+
+def compute(
+    state: State,
+    pair: PairEvidence | None = None,
+    adjacency: tuple[tuple[int, int], ...] | None = None,
+) -> tuple[Table, ...]:
+    """Return the tables of all metrics in both views, metric by metric.
+
+    `adjacency` lists the pairs of layers (by number) that interaction metrics look at; by default
+    each layer and the next one, as in CleanAI.
+    """
+    if adjacency is None:
+        adjacency = tuple((k, k + 1) for k in range(len(state.layers) - 1))
+    of_view = {view: _evidence(state, view, pair, adjacency) for view in BOTH_VIEWS}
+    return tuple(
+        metric.table(view, of_view[view][metric.id], state.parameters)
+        for metric in METRICS.values()
+        if state.one_sequence or metric.card.mergeable
+        for view in metric.views
+    )
+
+
+def _evidence(
+    state: State, view: View, pair: PairEvidence | None, adjacency: tuple[tuple[int, int], ...]
+) -> dict[str, Evidence]:
+    kernels = kernels_for(state.parameters)
+    totals = state.unit_totals if view == "unit" else state.channel_totals
+    arrays = [
+        units if view == "unit" or channels is None else channels
+        for units, channels in zip(state.units, state.channels, strict=True)
+    ]
+    covered = [
+        np.asarray(kernels.covered(array, jnp.int32(state.inputs), jnp.bool_(nan > 0))).tolist()
+        for array, nan in zip(arrays, state.nan_values, strict=True)
+    ]
+    bounds = [np.asarray(array.bounds).tolist() for array in arrays]
+    names = counter_names(state.parameters)
+    covering = [metric.id for metric in METRICS.values() if metric.covers is not None]
+
+    def of_layer(metric: str, index: int) -> LayerEvidence:
+        layer = state.layers[index]
+        return LayerEvidence(
+            name=layer.name,
+            size=layer.units if view == "unit" else layer.channels,
+            counted=tuple(
+                count
+                for (owner, _), count in zip(names, totals.counted[index], strict=True)
+                if owner == metric
+            ),
+            covered=covered[index][covering.index(metric)] if metric in covering else 0,
+            top_sum=totals.top_sum[index],
+            bound_low=bounds[index][0],
+            bound_high=bounds[index][1],
+            has_nan=state.nan_values[index] > 0,
+        )
+
+    of_pair = None if pair is None else (pair.units if view == "unit" else pair.channels)
+    return {
+        metric: Evidence(
+            inputs=state.inputs,
+            after_bounds=max(state.inputs - state.parameters.bounds_from, 0),
+            layers=tuple(of_layer(metric, index) for index in range(len(state.layers))),
+            pair=of_pair,
+            pair_names=None if pair is None else pair.names,
+            adjacency=adjacency,
+        )
+        for metric in METRICS
+    }

@@ -1,0 +1,19 @@
+"""The metrics, in the order of the reports. Adding one is adding its file and one line here."""
+
+from __future__ import annotations
+
+from cleanai_onnx.coverage import activation, boundary, change, interaction, intervals, top
+from cleanai_onnx.coverage.metric import Metric
+
+__all__ = ["METRICS"]
+
+_FAMILIES = (activation, top, intervals, boundary, change, interaction)
+
+METRICS: dict[str, Metric] = {
+    metric.id: metric
+    for metric in sorted(
+        (metric for family in _FAMILIES for metric in family.METRICS),
+        # First what is counted in each input, then pairs, then the suite as a whole.
+        key=lambda metric: ("input", "pair", "suite").index(metric.card.scope),
+    )
+}

@@ -1,0 +1,84 @@
+"""A model without its weights: what the checker and shape inference of onnx are given.
+
+Both take a serialised model. Weights would be copied twice for nothing (and a model of more than
+2 GB cannot be serialised at all), so large and external tensors are left out.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx import TensorProto
+
+from cleanai_onnx.graph.tensors import attribute_tensors, is_external
+from cleanai_onnx.graph.topology import all_graphs
+
+__all__ = ["skeleton"]
+
+_KEPT_BYTES = 1 << 15
+"""Tensors up to this size stay: shapes, axes and other small constants steer shape inference."""
+
+
+def skeleton(proto: onnx.ModelProto, *, keep_dims: bool) -> onnx.ModelProto:
+    """Return a copy of a model in which large tensors have no data.
+
+    Parameters
+    ----------
+    proto
+        The model; it is not changed.
+    keep_dims
+        Whether tensors without data keep their sizes (shape inference needs them) or become empty
+        (the checker wants as much data as the dims promise).
+    """
+    copy = onnx.ModelProto()
+    for field, value in proto.ListFields():
+        if field.name == "graph":
+            continue
+        if field.is_repeated:
+            getattr(copy, field.name).extend(value)
+        else:
+            setattr(copy, field.name, value)
+    for field, value in proto.graph.ListFields():
+        if field.name == "initializer":
+            for tensor in value:
+                kept = copy.graph.initializer.add()
+                if is_external(tensor) or tensor.ByteSize() > _KEPT_BYTES:
+                    kept.name = tensor.name
+                    kept.data_type = tensor.data_type
+                    kept.dims.extend(tensor.dims)
+                    _hollow(kept, keep_dims=keep_dims)
+                else:
+                    kept.CopyFrom(tensor)
+        elif field.is_repeated:
+            getattr(copy.graph, field.name).extend(value)
+        else:
+            setattr(copy.graph, field.name, value)
+    for graph in all_graphs(copy.graph):
+        for tensor in graph.initializer:
+            _hollow_if_large(tensor, keep_dims=keep_dims)
+        for node in graph.node:
+            for tensor in attribute_tensors(node):
+                _hollow_if_large(tensor, keep_dims=keep_dims)
+    return copy
+
+
+def _hollow_if_large(tensor: TensorProto, *, keep_dims: bool) -> None:
+    if is_external(tensor) or tensor.ByteSize() > _KEPT_BYTES:
+        _hollow(tensor, keep_dims=keep_dims)
+
+
+def _hollow(tensor: TensorProto, *, keep_dims: bool) -> None:
+    for field in (
+        "raw_data",
+        "float_data",
+        "double_data",
+        "int32_data",
+        "int64_data",
+        "uint64_data",
+        "string_data",
+        "external_data",
+        "data_location",
+    ):
+        tensor.ClearField(field)
+    if not keep_dims:
+        del tensor.dims[:]
+        tensor.dims.append(0)

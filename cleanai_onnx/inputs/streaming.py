@@ -1,0 +1,300 @@
+"""Batches of preprocessed images, decoded ahead in threads, in the order of the suite.
+
+Memory depends on the batch, never on the number of images: at most ``ahead`` batches of
+preprocessed images and one image for each thread are held at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.inputs.decoding import MAX_PIXELS, UnusableImageError, load_image
+from cleanai_onnx.inputs.preprocessing import Preprocessing, Unchanged, WrongSizeError, preprocess
+from cleanai_onnx.inputs.suite import Suite
+from cleanai_onnx.result import SkippedImage
+
+__all__ = ["Batch", "BatchStream", "aligned_empty", "stream"]
+
+_ALIGNMENT = 64
+_MOST_THREADS = 8
+
+Item = npt.NDArray[Any] | SkippedImage
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some images in the form that the model takes.
+
+    Attributes
+    ----------
+    data
+        (batch_size, ...) C-contiguous, in the model's dtype. Rows from `valid` on repeat the last
+        valid one: they are padding, and must not be counted.
+    valid
+        How many rows are images.
+    names, indexes
+        The name and the index in the suite of each valid row.
+    """
+
+    data: npt.NDArray[Any]
+    valid: int
+    names: tuple[str, ...]
+    indexes: tuple[int, ...]
+
+
+def stream(
+    suite: Suite,
+    preprocessing: Preprocessing | Unchanged,
+    batch_size: int,
+    *,
+    threads: int | None = None,
+    strict: bool = False,
+    ahead: int = 2,
+    max_pixels: int = MAX_PIXELS,
+    into: Callable[[], npt.NDArray[Any]] | None = None,
+) -> BatchStream:
+    """Start to decode a suite and return its batches, all of `batch_size` rows.
+
+    Parameters
+    ----------
+    suite, preprocessing
+        The images, and what to do to them.
+    batch_size
+        Rows of every batch; the last one is padded.
+    threads
+        How many threads decode: None for one for each processor (8 at most), 0 to decode in the
+        thread that asks for the batch. The batches are the same.
+    strict
+        Whether an image that cannot be used is an error instead of being skipped.
+    ahead
+        How many batches are decoded ahead of the one asked for.
+    max_pixels
+        Images with more pixels are not decoded.
+    into
+        Called for the array of each batch: C-contiguous, of shape (batch_size,
+        *preprocessing.item_shape) and of the model's dtype. It may give the same arrays again and
+        again. None: a new array for each batch, aligned to 64 bytes.
+
+    Raises
+    ------
+    UsageError
+        If `batch_size`, `threads` or `ahead` is out of range.
+    """
+    if batch_size < 1:
+        raise UsageError(f"The batch size must be at least 1, not {batch_size} (--batch-size).")
+    if (threads is not None and threads < 0) or ahead < 1:
+        raise UsageError("Decoding needs at least 0 threads and at least 1 batch ahead.")
+    if (suite.kind == "ready") != isinstance(preprocessing, Unchanged):
+        raise UsageError("Arrays that are ready take no preprocessing, and other images need it.")
+    return BatchStream(suite, preprocessing, batch_size, threads, strict, ahead, max_pixels, into)
+
+
+class BatchStream(Iterator[Batch]):
+    """The batches of a suite, once. A context manager: leaving it stops the threads.
+
+    Whatever ends the iteration (the last batch, an error, Ctrl-C, `close`) stops them too.
+
+    Raises
+    ------
+    ImageError
+        While iterating: if no image at all can be used, or if one cannot and `strict` is set.
+    UsageError
+        While iterating: if an image has not the model's size and nothing says how to resize it.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        preprocessing: Preprocessing | Unchanged,
+        batch_size: int,
+        threads: int | None,
+        strict: bool,
+        ahead: int,
+        max_pixels: int,
+        into: Callable[[], npt.NDArray[Any]] | None,
+    ) -> None:
+        self.suite = suite
+        self.batch_size = batch_size
+        self.used = 0
+        self._preprocessing = preprocessing
+        self._strict = strict
+        self._max_pixels = max_pixels
+        self._shape = (batch_size, *preprocessing.item_shape)
+        self._dtype = np.dtype(preprocessing.dtype)
+        self._into = into
+        self._skipped = list(suite.unreadable)
+        self._next = 0  # the next index to decode
+        self._waiting: deque[Future[Item]] = deque()
+        self._closed = False
+        if threads is None:
+            threads = min(_MOST_THREADS, _processors())
+        # Rows of ready arrays are only copied: threads would bring nothing.
+        self._pool = (
+            ThreadPoolExecutor(threads, thread_name_prefix="decode")
+            if threads and suite.kind != "ready"
+            else None
+        )
+        self._window = max(ahead * batch_size, 2 * threads)
+        if self._pool is not None:
+            # A stream that is dropped half way must not leave its threads waiting for more.
+            weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
+        self._decode_ahead()
+
+    @property
+    def skipped(self) -> tuple[SkippedImage, ...]:
+        """The images skipped so far, in the order of the suite, with the reasons."""
+        return tuple(self._skipped)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._closed:
+            raise StopIteration
+        try:
+            batch = self._assemble()
+        except BaseException:
+            self.close()
+            raise
+        if batch is None:
+            self.close()
+            raise StopIteration
+        return batch
+
+    def close(self) -> None:
+        """Stop decoding and wait for the threads, which finish the image they are at."""
+        self._closed = True
+        self._waiting.clear()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _decode_ahead(self) -> None:
+        if self._pool is None:
+            return
+        while len(self._waiting) < self._window and self._next < len(self.suite):
+            # A function, not a method: a queued call must not keep the stream alive.
+            task = self._pool.submit(
+                _load, self.suite, self._next, self._preprocessing, self._max_pixels
+            )
+            self._waiting.append(task)
+            self._next += 1
+
+    def _take(self) -> tuple[int, Item] | None:
+        """Return the next index and its image; None at the end of the suite."""
+        if self._pool is not None:
+            if not self._waiting:
+                return None
+            index = self._next - len(self._waiting)
+            item = self._waiting.popleft().result()
+            self._decode_ahead()
+            return index, item
+        if self._next >= len(self.suite):
+            return None
+        index, self._next = self._next, self._next + 1
+        return index, _load(self.suite, index, self._preprocessing, self._max_pixels)
+
+    def _assemble(self) -> Batch | None:
+        data: npt.NDArray[Any] | None = None
+        indexes: list[int] = []
+        while len(indexes) < self.batch_size and (taken := self._take()) is not None:
+            index, item = taken
+            if isinstance(item, SkippedImage):
+                if self._strict:
+                    raise ImageError(f"The image '{item.path}' cannot be used: {item.reason}.")
+                self._skipped.append(item)
+                continue
+            if data is None:
+                data = self._buffer()
+            data[len(indexes)] = item
+            indexes.append(index)
+        if data is None:
+            if not self.used:
+                raise self._none_usable()
+            return None
+        valid = len(indexes)
+        data[valid:] = data[valid - 1]
+        self.used += valid
+        names = tuple(self.suite.name(index) for index in indexes)
+        return Batch(data, valid, names, tuple(indexes))
+
+    def _buffer(self) -> npt.NDArray[Any]:
+        if self._into is None:
+            return aligned_empty(self._shape, self._dtype)
+        data = self._into()
+        if data.shape != self._shape or data.dtype != self._dtype or not data.flags.c_contiguous:
+            raise ValueError(
+                f"the array for a batch must be C-contiguous {self._dtype} of shape {self._shape}, "
+                f"not {data.dtype} of shape {data.shape}"
+            )
+        return data
+
+    def _none_usable(self) -> ImageError:
+        count = len(self.suite)
+        if not self._skipped:
+            return ImageError(f"{self.suite.source} holds no images.")
+        first = self._skipped[-count] if count else self._skipped[0]
+        which = "The only image" if count == 1 else f"None of the {count:,} images"
+        return ImageError(
+            f"{which} of {self.suite.source} can be used; '{first.path}': {first.reason}."
+        )
+
+
+def _load(
+    suite: Suite, index: int, preprocessing: Preprocessing | Unchanged, max_pixels: int
+) -> Item:
+    if isinstance(preprocessing, Unchanged):
+        if suite.array is None:
+            raise TypeError("a suite that is ready has an array")
+        row: npt.NDArray[Any] = suite.array[suite.rows[index]]
+        return row
+    try:
+        image = load_image(suite, index, preprocessing.mode, max_pixels)
+        return preprocess(image, preprocessing, max_pixels=max_pixels)
+    except UnusableImageError as problem:
+        return SkippedImage(suite.name(index), str(problem))
+    except WrongSizeError as size:
+        height, width = preprocessing.size
+        raise UsageError(
+            f"The image '{suite.name(index)}' is {size} (width x height), the model takes {width} "
+            f"x {height}, and nothing says how to resize: give --resize stretch, shorter-side or "
+            "letterbox."
+        ) from None
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return a new C-contiguous array that begins at a multiple of 64 bytes.
+
+    XLA takes such memory as it is; anything less aligned is copied.
+    """
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)

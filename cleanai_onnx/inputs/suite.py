@@ -1,0 +1,137 @@
+"""The suite: the images under test, found but not yet read."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cleanai_onnx.errors import UsageError
+from cleanai_onnx.inputs.naming import shown
+from cleanai_onnx.result import SkippedImage
+
+__all__ = ["PixelAxes", "Suite", "sample"]
+
+PixelAxes = Literal["NHW", "NHWC", "NCHW"]
+
+
+@dataclass(frozen=True, eq=False)
+class Suite:
+    """The images under test, in their order; each has an index from 0 to ``len(suite) - 1``.
+
+    Attributes
+    ----------
+    source
+        What the user named, in a form that can be printed.
+    kind
+        ``files`` (image files), ``pixels`` (one uint8 array of images, which is preprocessed like
+        files are) or ``ready`` (one array of values that the model takes as they are).
+    found
+        How many were found before `limit` took a part of them.
+    root, files
+        For files: the folder, and the path of each file relative to it with ``/`` between parts.
+    array, rows, axes
+        For arrays: the array (memory mapped if it comes from a ``.npy`` file), the rows that
+        belong to the suite, and, for pixels, what the axes are.
+    unreadable
+        Folders that could not be listed, which therefore may hold images that were not found.
+    """
+
+    source: str
+    kind: Literal["files", "pixels", "ready"]
+    found: int
+    root: str = ""
+    files: tuple[str, ...] = ()
+    array: npt.NDArray[Any] | None = None
+    rows: Sequence[int] = range(0)
+    axes: PixelAxes | None = None
+    unreadable: tuple[SkippedImage, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.files) if self.kind == "files" else len(self.rows)
+
+    def name(self, index: int) -> str:
+        """Return the printable name of an item: its relative path, or ``digits.npy[12]``."""
+        if self.kind == "files":
+            return shown(self.files[index])
+        return f"{self.source}[{self.rows[index]}]"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all items, in order. With a million images, prefer `name`."""
+        return tuple(self.name(index) for index in range(len(self)))
+
+    def path(self, index: int) -> str:
+        """Return the path to open for an item of a suite of files."""
+        return os.path.join(self.root, *self.files[index].split("/"))
+
+    def pixels(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return an item of a suite of pixels, as (height, width) or (height, width, channels)."""
+        if self.array is None or self.kind != "pixels":
+            raise TypeError("only a suite of pixels has pixels")
+        row = np.asarray(self.array[self.rows[index]], dtype=np.uint8)
+        if self.axes == "NCHW":
+            row = np.moveaxis(row, 0, -1)
+        return row[..., 0] if row.ndim == 3 and row.shape[-1] == 1 else row
+
+    def find(self, text: str) -> int:
+        """Return the index of the item called `text`: its name, or the end of its path.
+
+        Raises
+        ------
+        UsageError
+            If no item, or more than one, is called that.
+        """
+        names = self.names
+        exact = [index for index, name in enumerate(names) if name == text]
+        matches = exact or [i for i, name in enumerate(names) if name.endswith(f"/{text}")]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise UsageError(
+                f"'{shown(text)}' is the end of {len(matches)} paths in {self.source}, among them "
+                f"'{names[matches[0]]}' and '{names[matches[1]]}': give more of the path."
+            )
+        near = difflib.get_close_matches(text, names[:10_000], n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        raise UsageError(f"No image of {self.source} is called '{shown(text)}'{hint}")
+
+    def limited(self, limit: int | None, seed: int = 0) -> Suite:
+        """Return a suite of at most `limit` items, chosen by `seed`, in the order they had.
+
+        Raises
+        ------
+        UsageError
+            If `limit` is not positive.
+        """
+        if limit is None:
+            return self
+        if limit < 1:
+            raise UsageError(f"The limit on images must be at least 1, not {limit} (--limit).")
+        if limit >= len(self):
+            return self
+        chosen = sample(len(self), limit, seed)
+        if self.kind == "files":
+            return replace(self, files=tuple(self.files[index] for index in chosen))
+        return replace(self, rows=tuple(self.rows[index] for index in chosen))
+
+
+def sample(population: int, size: int, seed: int) -> list[int]:
+    """Return `size` distinct integers below `population`, sorted, the same for a seed everywhere.
+
+    Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987): every subset is equally likely, and
+    it needs `size` draws only. It uses nothing but ``Random.random``, the one method whose
+    sequence Python promises to keep from version to version.
+    """
+    draw = random.Random(seed).random
+    chosen: set[int] = set()
+    for top in range(population - size, population):
+        candidate = int(draw() * (top + 1))
+        chosen.add(top if candidate in chosen else candidate)
+    return sorted(chosen)

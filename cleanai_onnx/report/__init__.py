@@ -1,0 +1,72 @@
+"""The result rendered: one module for each format, and one way to write a file.
+
+A format is a module with a function ``render(result) -> bytes``. Adding one is adding that module
+and one line in `FORMATS`. Modules are imported when their format is first asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import cast
+
+from cleanai_onnx.errors import UsageError
+from cleanai_onnx.report.destination import check_destination, replace_file
+from cleanai_onnx.result import Result
+
+__all__ = ["FORMATS", "check_destination", "read", "render", "write"]
+
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        "json": "cleanai_onnx.report.json",
+        "pdf": "cleanai_onnx.report.pdf",
+    }
+)
+"""Name of each format (also its file extension) and the module that renders it."""
+
+
+def render(result: Result, format: str) -> bytes:
+    """Return `result` in `format` as the bytes of a file.
+
+    Raises
+    ------
+    UsageError
+        If there is no such format; the sentence lists those there are.
+    """
+    module = FORMATS.get(format)
+    if module is None:
+        raise UsageError(
+            f"there is no report format {format!r}: choose one of {', '.join(sorted(FORMATS))}"
+        )
+    return cast(bytes, import_module(module).render(result))
+
+
+def write(result: Result, format: str, path: str | Path) -> Path:
+    """Write `result` to `path` in `format` and return the path.
+
+    The parent folder is made if need be. An existing file is replaced atomically, and only once
+    the whole report has been written; whatever goes wrong, no half-written file is left.
+
+    Raises
+    ------
+    UsageError
+        If there is no such format.
+    OutputError
+        If the file cannot be written there.
+    """
+    return replace_file(path, render(result, format))
+
+
+def read(path: str | Path) -> Result:
+    """Read a result that `write` stored as JSON.
+
+    Raises
+    ------
+    UsageError
+        If the file is missing, broken, or of a newer format version than this program knows.
+    """
+    from cleanai_onnx.report import json
+
+    return json.read(path)

@@ -1,0 +1,276 @@
+"""The result of an analysis: a frozen tree that knows everything a report needs.
+
+JSON is its one serialised form (`report/json.py`); every other format is rendered from it.
+This module holds data only. It knows neither onnx nor JAX, so that a stored result can be
+read and rendered where neither is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Column",
+    "FeaturedImage",
+    "ImageFacts",
+    "LayerFacts",
+    "ModelFacts",
+    "Note",
+    "PreprocessingField",
+    "Result",
+    "RunFacts",
+    "SkippedImage",
+    "Table",
+    "TensorFacts",
+    "UntappedNode",
+]
+
+FORMAT_VERSION = 1
+"""Version of the JSON form. It grows by one whenever a reader of the old form would break."""
+
+View = Literal["unit", "channel"]
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """Name, element type and shape of a model input or output; unknown sizes are strings."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class UntappedNode:
+    """An activation that is in the graph but could not be tapped, and why."""
+
+    name: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the report says of the model."""
+
+    name: str
+    file: str
+    sha256: str
+    size_bytes: int
+    producer: str
+    ir_version: int
+    opsets: Mapping[str, int]
+    parameters: int
+    operators: Mapping[str, int]
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    untapped: tuple[UntappedNode, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """One tap, in the order of the analysis.
+
+    `shape` is that of one input, without the batch axis; `channel_axis` counts in it.
+    """
+
+    name: str
+    label: str
+    op: str
+    shape: tuple[int, ...]
+    channel_axis: int
+    units: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class PreprocessingField:
+    """One preprocessing setting, its value in words, and where it came from."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class SkippedImage:
+    """An image that was not used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """The suite: where it came from, how many images were found and used, which were skipped.
+
+    `per_image_table` names the file beside the report that has one row for each image.
+    """
+
+    source: str
+    found: int
+    used: int
+    skipped: tuple[SkippedImage, ...] = ()
+    per_image_table: str | None = None
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The run's identity: when, where, with what, how long. `seconds` maps phases to seconds."""
+
+    id: str
+    started: str
+    tool_version: str
+    device: str
+    provider: str
+    graph_optimization: str
+    batch_size: int
+    seconds: Mapping[str, float]
+    versions: Mapping[str, str]
+    platform: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column. `kind` says how to print and align it.
+
+    `count` is an exact integer, `ratio` lies in 0..1 (printed in per cent), `value` is a float.
+    """
+
+    name: str
+    kind: Literal["text", "count", "ratio", "value"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The numbers of one metric in one neuron view, a row for each layer (or pair of layers)."""
+
+    metric: str
+    view: View
+    title: str
+    definition: str
+    source: str
+    parameters: Mapping[str, Any]
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total: tuple[Cell, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def coverage(self) -> float | None:
+        """The ratio of the total row, if the metric has one."""
+        if self.total is None:
+            return None
+        for column, cell in zip(self.columns, self.total, strict=True):
+            if column.kind == "ratio" and isinstance(cell, int | float):
+                return float(cell)
+        return None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the rows (without the total) as a DataFrame, one column for each `Column`."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows), columns=[column.name for column in self.columns])
+
+
+@dataclass(frozen=True)
+class FeaturedImage:
+    """An image that the report shows.
+
+    `role` says why ("lowest coverage", "highest coverage"). `scores` are its figures for the whole
+    model, `layers` its figures for each layer (name of the figure to one value for each layer).
+    `thumbnail` is a small PNG file.
+    """
+
+    path: str
+    index: int
+    role: str
+    scores: Mapping[str, float]
+    layers: Mapping[str, tuple[float, ...]]
+    thumbnail: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the reader of the numbers must know. `slug` is stable, `text` is a sentence."""
+
+    slug: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that an analysis found.
+
+    `firing[i][c]` counts the images on which channel `c` of layer `i` fired: its value (the spatial
+    mean) was above zero. A channel that never fired is dead for this suite.
+    """
+
+    model: ModelFacts
+    run: RunFacts
+    images: ImageFacts
+    preprocessing: tuple[PreprocessingField, ...]
+    layers: tuple[LayerFacts, ...]
+    tables: tuple[Table, ...]
+    firing: tuple[tuple[int, ...], ...]
+    featured: tuple[FeaturedImage, ...] = ()
+    notes: tuple[Note, ...] = ()
+    format_version: int = field(default=FORMAT_VERSION)
+
+    def table(self, metric: str, view: View = "unit") -> Table:
+        """Return the table of `metric` (such as ``"nc"``) in the neuron view.
+
+        Raises
+        ------
+        KeyError
+            If the result has no such table; the message lists those it has.
+        """
+        for table in self.tables:
+            if table.metric == metric and table.view == view:
+                return table
+        known = ", ".join(sorted({f"{table.metric}/{table.view}" for table in self.tables}))
+        raise KeyError(f"no table {metric}/{view} in this result; it has {known}")
+
+    def frame(self, metric: str, view: View = "unit") -> pd.DataFrame:
+        """Return the table of `metric` as a DataFrame, one row for each layer."""
+        return self.table(metric, view).to_frame()
+
+    def summary(self) -> pd.DataFrame:
+        """Return one row for each table that has a coverage: metric, view, covered, total, ratio."""
+        import pandas as pd
+
+        rows = [
+            (table.metric, table.view, table.title, table.coverage)
+            for table in self.tables
+            if table.coverage is not None
+        ]
+        return pd.DataFrame(rows, columns=["metric", "view", "title", "coverage"])
+
+    def dead_channels(self) -> dict[str, tuple[int, ...]]:
+        """Return, for each layer that has any, the channels that fired on no image."""
+        dead = {
+            layer.name: tuple(channel for channel, count in enumerate(counts) if count == 0)
+            for layer, counts in zip(self.layers, self.firing, strict=True)
+        }
+        return {name: channels for name, channels in dead.items() if channels}
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write the result as JSON (atomically) and return the path."""
+        from cleanai_onnx.report import write
+
+        return write(self, "json", path)
+
+    def to_pdf(self, path: str | Path) -> Path:
+        """Write the report as PDF (atomically) and return the path."""
+        from cleanai_onnx.report import write
+
+        return write(self, "pdf", path)

@@ -1,0 +1,185 @@
+"""An onnxruntime session whose outputs are written straight into JAX arrays.
+
+The buffers are allocated by JAX, once, and bound to the session's outputs by their address, so that
+activations go from onnxruntime to the metrics without a copy, on CPU and CUDA alike. Each run
+overwrites them: whoever reads the arrays must have finished before the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+
+from cleanai_onnx.errors import CleanAIError, ModelError, UsageError
+
+__all__ = ["Device", "Session", "available_device", "require_onnxruntime"]
+
+Device = Literal["auto", "cpu", "cuda"]
+
+INSTALL = (
+    "onnxruntime is not installed; install it with `pip install 'cleanai-onnx[cpu]'`, or with "
+    "`pip install 'cleanai-onnx[gpu]'` for CUDA."
+)
+
+
+def require_onnxruntime() -> ModuleType:
+    """Import onnxruntime.
+
+    Raises
+    ------
+    UsageError
+        If it is not installed; the sentence says which extra to install.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError(INSTALL) from error
+    return onnxruntime
+
+
+def available_device(wanted: Device) -> list[str]:
+    """Return the execution providers to ask for, the preferred one first."""
+    onnxruntime = require_onnxruntime()
+    offered = onnxruntime.get_available_providers()
+    if wanted == "cpu" or (wanted == "auto" and "CUDAExecutionProvider" not in offered):
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in offered:
+        raise UsageError(
+            "--device cuda: this onnxruntime has no CUDA provider; install 'cleanai-onnx[gpu]' "
+            "or use --device cpu."
+        )
+    if hasattr(onnxruntime, "preload_dlls"):
+        # Finds the CUDA libraries that came as Python packages.
+        onnxruntime.preload_dlls()
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+class Session:
+    """Runs a tapped model.
+
+    Parameters
+    ----------
+    model : bytes
+        The serialised model, its taps among the outputs.
+    directory : Path, optional
+        Where the model's external data lies.
+    device : {"auto", "cpu", "cuda"}
+        "auto" takes CUDA where it really works.
+    threads : int, optional
+        Threads within an operator; by default as many as there are cores.
+
+    Raises
+    ------
+    ModelError
+        If onnxruntime refuses the model.
+    UsageError
+        If the device was asked for by name and cannot be had, or onnxruntime is not installed.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        directory: Path | None = None,
+        device: Device = "auto",
+        threads: int | None = None,
+    ) -> None:
+        onnxruntime = require_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 4
+        # The threads of a finished run would otherwise keep spinning while JAX wants the cores.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        if directory is not None:
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(directory)
+            )
+        providers = available_device(device)
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=providers)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise ModelError(f"onnxruntime refuses the model: {_first_line(error)}") from error
+        self.provider: str = self._session.get_providers()[0]
+        if device == "cuda" and self.provider != "CUDAExecutionProvider":
+            raise UsageError(
+                "--device cuda: CUDA could not be loaded (driver, CUDA or cuDNN missing?); "
+                "install 'cleanai-onnx[gpu]' or use --device cpu."
+            )
+        self.device: Literal["cpu", "cuda"] = (
+            "cuda" if self.provider == "CUDAExecutionProvider" else "cpu"
+        )
+        self._binding: Any = None
+        self._outputs: list[Any] = []
+
+    def probe(
+        self, feeds: Mapping[str, np.ndarray], names: Sequence[str]
+    ) -> dict[str, tuple[int, ...]]:
+        """Run once and return the shapes of the outputs `names`."""
+        outputs = self._call(lambda: self._session.run(list(names), dict(feeds)))
+        return {name: tuple(array.shape) for name, array in zip(names, outputs, strict=True)}
+
+    def bind(self, shapes: Mapping[str, tuple[int, ...]]) -> list[Any]:
+        """Allocate the buffers of the outputs and bind them.
+
+        Parameters
+        ----------
+        shapes : mapping of str to tuple of int
+            The outputs to compute, all float32, with the batch axis.
+
+        Returns
+        -------
+        list of jax.Array
+            One ``(B, N)`` float32 array for each output, N the units of one input. Every `run`
+            overwrites them in place.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        if self.device == "cuda" and jax.default_backend() != "gpu":
+            raise UsageError(
+                "onnxruntime runs on CUDA but JAX does not; install 'cleanai-onnx[gpu]' (it brings "
+                "jax[cuda13]) or use --device cpu."
+            )
+        target = jax.devices("gpu" if self.device == "cuda" else "cpu")[0]
+        self._binding = self._session.io_binding()
+        self._outputs = []
+        for name, shape in shapes.items():
+            flat = (shape[0], int(np.prod(shape[1:], dtype=np.int64)))
+            array = jax.block_until_ready(jnp.zeros(flat, jnp.float32, device=target))
+            self._binding.bind_output(
+                name, self.device, 0, np.float32, shape, array.unsafe_buffer_pointer()
+            )
+            self._outputs.append(array)
+        return self._outputs
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[Any]:
+        """Run a batch into the bound buffers and return them, in the order of `bind`."""
+        for name, array in feeds.items():
+            self._binding.bind_cpu_input(name, np.ascontiguousarray(array))
+
+        def run() -> None:
+            self._session.run_with_iobinding(self._binding)
+            self._binding.synchronize_outputs()
+
+        self._call(run)
+        return self._outputs
+
+    def _call(self, run: Any) -> Any:
+        try:
+            return run()
+        except CleanAIError:
+            raise
+        except Exception as error:  # as above
+            raise ModelError(f"the model fails when it is run: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return what onnxruntime said, without its own error code and on one line."""
+    text = " ".join(str(error).split())
+    return (text[:300] + " …") if len(text) > 300 else text
