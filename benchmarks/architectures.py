@@ -93,7 +93,9 @@ class Builder:
         suffix = f"_{call}" if call else ""
         name = f"/{_scope(module)}{suffix}/{op}" if module else f"/{op}{suffix}"
         output = f"{name}_output_0"
-        self.nodes.append(helper.make_node(op, list(inputs), [output], name=name, **attributes))
+        node = helper.make_node(op, list(inputs), [output], name=name)
+        node.attribute.extend(helper.make_attribute(*item) for item in sorted(attributes.items()))
+        self.nodes.append(node)
         return output
 
     def weight(self, name: str, values: NDArray[np.float32]) -> str:

@@ -4,10 +4,10 @@
     python models/train.py --models lenet5
     python models/train.py --validate         # 7,000 / 1,000 inside the training split, no files
 
-The recipe (epochs, learning rate, distortions) was settled with ``--validate``, which never looks
-at the test split; the test split is measured once, when the exported file is finished. Seeds are
-fixed and torch runs on one thread with deterministic algorithms, so the same torch on the same
-kind of CPU gives the same weights.
+The recipe (epochs, learning rate, distortions) was fixed beforehand and confirmed with
+``--validate``, which never looks at the test split; that is measured once, on the exported file,
+and nothing was chosen by it. Seeds are fixed and torch runs on one thread with deterministic
+algorithms, so the same torch on the same kind of CPU gives the same weights.
 
 Needs torch, onnx, onnxscript and onnxruntime.
 """
@@ -37,9 +37,7 @@ WARM_UP = 0.1  # part of the steps in which the learning rate climbs
 VALIDATION = 1_000  # digits of the training split held out by --validate
 
 
-def tensors(
-    digits: Digits, indices: NDArray[np.int64]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def tensors(digits: Digits, indices: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (N, 1, 28, 28) float32 in [0, 1] and labels (N,) int64 of the given digits."""
     images = torch.from_numpy(digits.images[indices]).to(torch.float32)[:, None] / 255
     return images, torch.from_numpy(digits.labels[indices]).to(torch.int64)
@@ -64,9 +62,7 @@ def train(name: str, images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
     generator = torch.Generator().manual_seed(SEED)
     model = lenet(name)
     steps = EPOCHS[name] * math.ceil(len(images) / BATCH)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
 
     def rate(step: int) -> float:
         warm = WARM_UP * steps

@@ -5,19 +5,21 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array, lax
 
-from cleanai_onnx.coverage.sweeps import CHUNKS, chunked, reduce_rows, upper
+from cleanai_onnx.coverage.sweeps import CHUNKS, chunked, upper
 
 __all__ = ["top_k"]
 
 DIRECT = 4096
-"""Layers up to this length, and those with few blocks for each selected element, are sorted."""
+"""Rows up to this length are searched as they are."""
+WINDOW = 4096
+"""Ties are looked for in windows of this many elements, from the front of the row."""
 
 
 def top_k(a: Array, block_high: Array, k: int) -> tuple[Array, Array]:
-    """Return the k largest elements of each row and where they are.
+    """Select the k largest elements of each row.
 
-    Equal to a stable sort by falling value: of equal elements the one with the lower index comes
-    first. NaN counts as -inf.
+    Selects what a stable sort by falling value puts first: of equal elements, those with the lower
+    index. NaN counts as -inf.
 
     Parameters
     ----------
@@ -33,70 +35,83 @@ def top_k(a: Array, block_high: Array, k: int) -> tuple[Array, Array]:
     values : Array
         ``(B, k)`` float32, falling.
     indices : Array
-        ``(B, k)`` int32.
+        ``(B, k)`` int32, as a set; in no particular order among equal values.
 
     Notes
     -----
-    The k largest lie within the k groups of blocks that have the largest maxima, so only those
-    groups (256 elements each) are searched. Where the k-th largest value occurs more often than
-    it is needed, the lowest indices are found by further sweeps.
+    The blocks' maxima are reduced to maxima of blocks of blocks, and so on. The k largest elements
+    below a level lie within its k largest nodes, so the search descends through 16 children of each.
+    It looks for k + 1 elements: if the last two are equal, the k-th value is tied.
     """
-    size = a.shape[1]
-    groups = block_high.shape[1] // CHUNKS
-    if size <= DIRECT or groups <= 2 * k:
-        return _sorted(a, k)
-    parts, _ = chunked(block_high, CHUNKS)
-    group_high = parts[0]
-    for part in parts[1:]:
-        group_high = upper(group_high, part)
-    best, group = lax.top_k(group_high, k + 1)
+    if a.shape[1] <= max(DIRECT, 2 * CHUNKS * (k + 1)):
+        values, indices = lax.top_k(_numbers(a), k)
+        return values, indices.astype(jnp.int32)
+    found, places = _descend(a, block_high, k + 1)
+    values, indices = found[:, :k], places[:, :k]
+    tied = (found[:, k] == found[:, k - 1]) & (found[:, k] > -jnp.inf)
+    return values, _lowest_ties(a, values, indices, tied)
 
-    blocks = size // CHUNKS
-    steps = jnp.arange(CHUNKS, dtype=jnp.int32)
-    within = (steps[:, None] * blocks + steps[None, :] * groups).reshape(-1)
-    loose = [
-        step * blocks + block
-        for step in range(CHUNKS)
-        for block in range(CHUNKS * groups, blocks)
-    ] + list(range(CHUNKS * blocks, size))
-    rows = a.shape[0]
-    candidates = (group[:, :k, None] + within).reshape(rows, -1)
-    if loose:
-        tail = jnp.broadcast_to(jnp.asarray(loose, jnp.int32), (rows, len(loose)))
-        candidates = jnp.concatenate([candidates, tail], axis=1)
-    found = jnp.take_along_axis(a, candidates, axis=1)
-    found = jnp.where(jnp.isnan(found), -jnp.inf, found)
-    values, position = lax.top_k(found, k)
-    indices = jnp.take_along_axis(candidates, position, axis=1)
 
+def _numbers(a: Array) -> Array:
+    return jnp.where(jnp.isnan(a), -jnp.inf, a)
+
+
+def _descend(a: Array, block_high: Array, count: int) -> tuple[Array, Array]:
+    """Return the `count` largest values of each row, falling, and one place of each."""
+    levels = [a, block_high]
+    while levels[-1].shape[1] > max(DIRECT, 2 * CHUNKS * count):
+        parts, _ = chunked(levels[-1], CHUNKS)
+        high = parts[0]
+        for part in parts[1:]:
+            high = upper(high, part)
+        levels.append(high)
+    # The last elements of a level that fill no block are looked at directly.
+    values, places = lax.top_k(_numbers(levels[-1]), min(count, levels[-1].shape[1]))
+    for level in reversed(levels[:-1]):
+        width = level.shape[1] // CHUNKS
+        steps = jnp.arange(CHUNKS, dtype=jnp.int32) * width
+        children = (places[:, :, None] + steps).reshape(a.shape[0], -1)
+        loose = jnp.arange(CHUNKS * width, level.shape[1], dtype=jnp.int32)
+        loose = jnp.broadcast_to(loose, (a.shape[0], loose.shape[0]))
+        children = jnp.concatenate([children, loose], axis=1)
+        values, order = lax.top_k(
+            _numbers(jnp.take_along_axis(level, children, axis=1, mode="clip")), count
+        )
+        places = jnp.take_along_axis(children, order, axis=1, mode="clip")
+    return values, places
+
+
+def _lowest_ties(a: Array, values: Array, indices: Array, tied: Array) -> Array:
+    """Replace, in tied rows, the indices of the elements equal to the k-th by the lowest such ones.
+
+    Ties are mostly many (zeros after a ReLU, saturated units), so that the first window has enough.
+    Without a tie the loop does not run.
+    """
+    size, k = a.shape[1], values.shape[1]
     smallest = values[:, -1:]
-    needed = k - jnp.sum(values > smallest, axis=1)
-    tied = (jnp.sum(found == smallest, axis=1) > needed) | (best[:, k] >= smallest[:, 0])
-    indices = lax.cond(
-        jnp.any(tied), lambda: _lowest_ties(a, values, indices), lambda: indices
-    )
-    return values, indices
+    wanted = (values == smallest) & tied[:, None]
+    needed = jnp.sum(wanted, axis=1)
+    # Values fall, so the wanted slots are the last ones; this is each one's turn.
+    turn = jnp.arange(k) - (k - needed)[:, None]
+    column = lax.broadcasted_iota(jnp.int32, (a.shape[0], WINDOW), 1)
 
+    def unfinished(carry: tuple[Array, Array, Array]) -> Array:
+        _, have, start = carry
+        return jnp.any(have < needed) & (start < size)
 
-def _sorted(a: Array, k: int) -> tuple[Array, Array]:
-    values, indices = lax.top_k(jnp.where(jnp.isnan(a), -jnp.inf, a), k)
-    return values, indices.astype(jnp.int32)
+    def search(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        indices, have, start = carry
+        first = jnp.minimum(start, size - WINDOW)
+        window = lax.dynamic_slice_in_dim(a, first, WINDOW, axis=1)
+        equal = (window == smallest) & (column + first >= start)
+        # The lowest column has the largest key; keys up to 4096 are exact.
+        keys, columns = lax.top_k(jnp.where(equal, WINDOW - column, 0).astype(jnp.float32), k)
+        nth = turn - have[:, None]
+        source = jnp.clip(nth, 0, k - 1)
+        here = jnp.take_along_axis(keys, source, axis=1) > 0
+        place = jnp.take_along_axis(columns, source, axis=1).astype(jnp.int32) + first
+        indices = jnp.where(wanted & (nth >= 0) & here, place, indices)
+        return indices, have + jnp.sum(equal, axis=1, dtype=jnp.int32), start + WINDOW
 
-
-def _lowest_ties(a: Array, values: Array, indices: Array) -> Array:
-    """Replace the indices of the elements equal to the k-th largest by the lowest such ones."""
-    smallest = values[:, -1:]
-    place = lax.broadcasted_iota(jnp.int32, a.shape, 1)
-    size = a.shape[1]
-
-    def next_tie(slot: int | Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        indices, last = carry
-        # NaN compares unequal, so a row with fewer than k numbers keeps what the search found.
-        open_ = (a == smallest) & (place > last[:, None])
-        lowest = reduce_rows(jnp.minimum, jnp.where(open_, place, size), size)
-        here = (values[:, slot] == smallest[:, 0]) & (lowest < size)
-        indices = indices.at[:, slot].set(jnp.where(here, lowest, indices[:, slot]))
-        return indices, jnp.where(here, lowest, last)
-
-    start = (indices, jnp.full(a.shape[:1], -1, jnp.int32))
-    return lax.fori_loop(0, values.shape[1], next_tie, start)[0]
+    start = (indices, jnp.zeros(a.shape[:1], jnp.int32), jnp.int32(0))
+    return lax.while_loop(unfinished, search, start)[0]

@@ -1,0 +1,24 @@
+"""Loading and checking a model, its taps, and facts about it. Knows ONNX and no metric."""
+
+from cleanai_onnx.graph.facts import model_facts
+from cleanai_onnx.graph.image_input import ImageInput, constant_inputs, find_image_input
+from cleanai_onnx.graph.loading import Model, load_model
+from cleanai_onnx.graph.memory import MemoryEstimate, check_memory, estimate_memory
+from cleanai_onnx.graph.surgery import tapped_proto
+from cleanai_onnx.graph.taps import TapPoint, Taps, find_taps
+
+__all__ = [
+    "ImageInput",
+    "MemoryEstimate",
+    "Model",
+    "TapPoint",
+    "Taps",
+    "check_memory",
+    "constant_inputs",
+    "estimate_memory",
+    "find_image_input",
+    "find_taps",
+    "load_model",
+    "model_facts",
+    "tapped_proto",
+]

@@ -116,9 +116,7 @@ def find_activations(topology: Topology, dependent: frozenset[str]) -> list[Acti
     }
     composites = find_composites(topology, dependent)
     swallowed = _swallowed(composites, topology)
-    found = [
-        Activation(graph.node[c.node].output[0], c.op, c.node, c.members) for c in composites
-    ]
+    found = [Activation(graph.node[c.node].output[0], c.op, c.node, c.members) for c in composites]
     ends = {composite.node for composite in composites}
     found += [
         Activation(graph.node[index].output[0], name, index, frozenset({index}))
@@ -155,9 +153,7 @@ def _swallowed(composites: list[Composite], topology: Topology) -> set[int]:
 
 def nested_activations(topology: Topology) -> Iterator[tuple[str, str, str]]:
     """Yield (tensor, operator, outer operator) of each activation inside If, Loop and Scan."""
-    waiting = [
-        (graph, node.op_type) for node in topology.graph.node for graph in subgraphs(node)
-    ]
+    waiting = [(graph, node.op_type) for node in topology.graph.node for graph in subgraphs(node)]
     while waiting:
         graph, outer = waiting.pop(0)
         inner = Topology.of(graph)

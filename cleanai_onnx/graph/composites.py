@@ -51,8 +51,7 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "Tanh": np.tanh,
     "Relu": lambda x: np.maximum(x, 0.0),
     "Relu6": lambda x: np.clip(x, 0.0, 6.0),
-    "Selu": lambda x: 1.0507009873554805
-    * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
+    "Selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
 }
 """Functions that are recognised when several nodes compute them, by the report's names."""
 
@@ -126,9 +125,7 @@ def find_composites(topology: Topology, dependent: frozenset[str]) -> list[Compo
                     if known is None or len(known.members) < len(composite.members):
                         found[composite.node] = composite
     inner = {
-        member
-        for composite in found.values()
-        for member in composite.members - {composite.node}
+        member for composite in found.values() for member in composite.members - {composite.node}
     }
     return [found[node] for node in sorted(found) if node not in inner]
 

@@ -61,7 +61,7 @@ def external_files(proto: onnx.ModelProto, directory: Path | None) -> tuple[Path
             )
         if extent.location not in files:
             files[extent.location] = _inside(directory, extent.location, title)
-        path, size = files[extent.location]
+        size = files[extent.location][1]
         promised = stored_bytes(tensor)
         length = promised if extent.length is None else extent.length
         if length != promised:

@@ -89,7 +89,9 @@ def find_image_input(model: Model, name: str | None = None) -> ImageInput:
     if name is not None:
         facts = next((facts for facts in model.inputs if facts.name == name), None)
         if facts is None:
-            raise ModelError(f"the model has no input {shown(name)}: its inputs are {_list(model)}.")
+            raise ModelError(
+                f"the model has no input {shown(name)}: its inputs are {_list(model)}."
+            )
         return _image_input(facts, topology)
     if len(model.inputs) == 1:
         return _image_input(model.inputs[0], topology)
@@ -143,9 +145,7 @@ def _image_input(facts: TensorFacts, topology: Topology) -> ImageInput:
     channels, height, width = (shape[axis] for axis in axes)
     if channels is None and evidence == layout:
         channels = channels_seen
-    return ImageInput(
-        facts.name, facts.dtype, shape, shape[0], layout, channels, height, width
-    )
+    return ImageInput(facts.name, facts.dtype, shape, shape[0], layout, channels, height, width)
 
 
 def _layout(shape: tuple[int | None, ...], evidence: Layout | None) -> Layout | None:
@@ -165,8 +165,9 @@ def _layout(shape: tuple[int | None, ...], evidence: Layout | None) -> Layout | 
 
 
 def _graph_evidence(name: str, topology: Topology) -> tuple[Layout | None, int | None]:
-    """Return the layout that the first layers ask for, and the channels of the first convolution."""
-    tensor, layout = name, None
+    """Return the layout that the first layers ask for, and the first convolution's channels."""
+    tensor = name
+    layout: Layout | None = None
     for _ in range(16):
         readers = [topology.graph.node[index] for index in topology.readers.get(tensor, ())]
         for node in readers:

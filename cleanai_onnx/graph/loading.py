@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 
 from cleanai_onnx.errors import ModelError
 from cleanai_onnx.graph.external import external_files
@@ -190,9 +190,11 @@ def _parsed(data: bytes) -> onnx.ModelProto:
         raise ModelError("the file is empty: export or copy the model again.")
     for magic, what in _OTHER_FORMATS:
         if data.startswith(magic):
-            raise ModelError(f"this is not an ONNX file but {what}: export the model to ONNX first.")
+            raise ModelError(
+                f"this is not an ONNX file but {what}: export the model to ONNX first."
+            )
     try:
-        proto = onnx.ModelProto.FromString(data)
+        proto: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except (DecodeError, ValueError, RuntimeError) as error:
         # A model begins with field 1 (ir_version), or one of the few others that come first.
         if data[0] in b"\x08\x12\x1a\x42":

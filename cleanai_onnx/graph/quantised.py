@@ -122,4 +122,5 @@ def _is_lowest(topology: Topology, zero_point: str) -> bool:
     value = topology.constant(zero_point)
     if value is None or value.dtype.kind not in "iu" or value.dtype.itemsize > 2:
         return False
-    return bool(np.all(value == np.iinfo(value.dtype).min))
+    lowest = 0 if value.dtype.kind == "u" else -(1 << (8 * value.dtype.itemsize - 1))
+    return bool(np.all(value.astype(np.int64) == lowest))

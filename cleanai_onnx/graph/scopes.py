@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import onnx
 
-__all__ = ["Scope", "scopes"]
+__all__ = ["Scope", "is_leaf", "scopes"]
 
 _NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -138,10 +138,20 @@ class _Calls:
         return base if same and not own and positions == sorted(positions) else scope[-1]
 
 
-def leaf_calls(scope_of: Mapping[int, Scope], members: Sequence[frozenset[int]]) -> list[bool]:
-    """Say of each activation whether it is all that a call of its module does.
+def is_leaf(members: Iterable[int], scope_of: Mapping[int, Scope], graph: onnx.GraphProto) -> bool:
+    """Say whether nodes are all that a call of their module does.
 
-    Where a scope holds other nodes or other scopes besides the activation's own, the activation
-    was called as a function inside a larger module.
+    Where the module holds other nodes or other modules, the nodes come from a function that was
+    called in its `forward`.
     """
-    raise NotImplementedError
+    own = set(members)
+    scope = next((scope_of[index] for index in own if index in scope_of), None)
+    if scope is None or not scope.path:
+        return False
+    for index, other in scope_of.items():
+        if other.path.startswith(scope.path + "."):
+            return False
+        same_call = (other.path, other.call) == (scope.path, scope.call)
+        if same_call and index not in own and graph.node[index].op_type != "Constant":
+            return False
+    return True

@@ -32,10 +32,12 @@ __all__ = [
 SMALL = 4096
 """Constants of at most this many elements are looked into."""
 
-REAL_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
+REAL_TYPES: frozenset[int] = frozenset(
+    {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
+)
 """Element types that an activation can have and that a Cast turns into float32."""
 
-_BITS = {
+_BITS: dict[int, int] = {
     TensorProto.FLOAT: 32,
     TensorProto.UINT8: 8,
     TensorProto.INT8: 8,
@@ -69,7 +71,7 @@ for _name, _bits in (
     if hasattr(TensorProto, _name):
         _BITS[getattr(TensorProto, _name)] = _bits
 
-DTYPE_NAMES = {
+DTYPE_NAMES: dict[int, str] = {
     TensorProto.FLOAT: "float32",
     TensorProto.UINT8: "uint8",
     TensorProto.INT8: "int8",
@@ -85,7 +87,7 @@ DTYPE_NAMES = {
 }
 """Element types that numpy has, by the name that numpy gives them."""
 
-QUANTISED_TYPES = frozenset(
+QUANTISED_TYPES: frozenset[int] = frozenset(
     number
     for number in _BITS
     if TensorProto.DataType.Name(number).startswith(("INT", "UINT", "FLOAT8", "FLOAT4"))
@@ -95,7 +97,7 @@ QUANTISED_TYPES = frozenset(
 
 # Where the numbers stand when they are not in raw_data, and how many 32- or 64-bit entries
 # one element takes there.
-_TYPED_FIELDS = {
+_TYPED_FIELDS: dict[int, tuple[str, float]] = {
     TensorProto.FLOAT: ("float_data", 1.0),
     TensorProto.COMPLEX64: ("float_data", 2.0),
     TensorProto.DOUBLE: ("double_data", 1.0),

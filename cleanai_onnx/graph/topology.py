@@ -183,9 +183,9 @@ class Topology:
     def scalar(self, tensor: str) -> float | None:
         """Return the value of a constant that is one real number (of any rank), or None."""
         array = self.constant(tensor)
-        if array is None or array.size != 1 or array.dtype.kind not in "fiub" and array.itemsize > 8:
+        if array is None or array.size != 1 or array.dtype.kind not in "fiub":
             return None
-        return float(array.reshape(())[()])  # type: ignore[arg-type]
+        return float(array.reshape(()).astype(np.float64))
 
     def depends_on(self, tensor: str) -> frozenset[str]:
         """Return every tensor whose values follow from the values of `tensor`, itself included.

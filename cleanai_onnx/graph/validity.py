@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import onnx
 from onnx import defs
 
@@ -12,7 +13,7 @@ from cleanai_onnx.graph.external import stored_tensors
 from cleanai_onnx.graph.names import node_title, shown
 from cleanai_onnx.graph.skeleton import skeleton
 from cleanai_onnx.graph.tensors import check_tensor
-from cleanai_onnx.graph.topology import all_graphs, sorted_nodes, subgraphs
+from cleanai_onnx.graph.topology import Topology, all_graphs, sorted_nodes, subgraphs
 
 __all__ = ["check_structure", "check_with_onnx", "inline_functions", "sort"]
 
@@ -21,7 +22,13 @@ RUNTIME_DOMAINS = frozenset({"com.microsoft", "ai.onnx.ml"})
 """Domains besides ONNX's own whose operators onnxruntime brings along."""
 
 _MOST_NODES = 1_000_000
-_POSITIVE = frozenset({"strides", "dilations", "kernel_shape", "group", "blocksize", "block_size"})
+_POSITIVE = frozenset(
+    {"block_size", "blocksize", "dilations", "group", "hidden_size", "kernel_shape",
+     "kv_num_heads", "num_groups", "num_heads", "num_outputs", "q_num_heads", "strides"}
+)  # fmt: skip
+_BOUNDED = frozenset({"output_padding", "output_shape", "pads"})
+_INT_LIMIT = 1 << 31
+_DIVISORS = {"Div": 1, "Mod": 1, "SplitToSequence": 1}
 
 
 def check_structure(proto: onnx.ModelProto) -> None:
@@ -51,6 +58,7 @@ def check_structure(proto: onnx.ModelProto) -> None:
     functions = {(function.domain, function.name) for function in proto.functions}
     for graph in all_graphs(proto.graph):
         _check_names(graph)
+        _check_divisors(graph)
         for node in graph.node:
             if (node.domain, node.op_type) not in functions:
                 _check_operator(node, opset)
@@ -63,12 +71,16 @@ def _check_names(graph: onnx.GraphProto) -> None:
     made: set[str] = set()
     for value in graph.input:
         if value.name in made:
-            raise ModelError(f"the model has two inputs named {shown(value.name)}: export it again.")
+            raise ModelError(
+                f"the model has two inputs named {shown(value.name)}: export it again."
+            )
         made.add(value.name)
     stored: set[str] = set()
     for tensor in graph.initializer:
         if tensor.name in stored:
-            raise ModelError(f"the model has two weights named {shown(tensor.name)}: export it again.")
+            raise ModelError(
+                f"the model has two weights named {shown(tensor.name)}: export it again."
+            )
         stored.add(tensor.name)
     made |= stored
     for node in graph.node:
@@ -82,7 +94,9 @@ def _check_names(graph: onnx.GraphProto) -> None:
     outputs: set[str] = set()
     for value in graph.output:
         if value.name in outputs:
-            raise ModelError(f"the model has two outputs named {shown(value.name)}: export it again.")
+            raise ModelError(
+                f"the model has two outputs named {shown(value.name)}: export it again."
+            )
         outputs.add(value.name)
         if value.name not in made and graph.node:
             raise ModelError(
@@ -114,15 +128,47 @@ def _in_opset(op_type: str, opset: int) -> bool:
 
 
 def _check_attributes(node: onnx.NodeProto) -> None:
-    # Shape arithmetic divides by these, in onnx and in runtimes: zero would end the process.
+    # Shape arithmetic divides by the first and adds up the second, in onnx and in runtimes: a zero
+    # would end the process, and sums of 64-bit extremes run over.
     for item in node.attribute:
-        if item.name in _POSITIVE and item.type in (item.INT, item.INTS):
-            values = [item.i] if item.type == item.INT else list(item.ints)
-            if any(not 0 < value < 1 << 31 for value in values):
-                raise ModelError(
-                    f"the {node_title(node)} has the attribute {item.name} with a value that is "
-                    "not positive: export the model again."
-                )
+        if item.type not in (item.INT, item.INTS):
+            continue
+        values = [item.i] if item.type == item.INT else list(item.ints)
+        if item.name in _POSITIVE and any(not 0 < value < _INT_LIMIT for value in values):
+            raise ModelError(
+                f"the {node_title(node)} has the attribute {item.name} with a value that is "
+                "not positive or too large: export the model again."
+            )
+        if item.name in _BOUNDED and any(abs(value) >= _INT_LIMIT for value in values):
+            raise ModelError(
+                f"the {node_title(node)} has the attribute {item.name} with a value that is "
+                "too large: export the model again."
+            )
+
+
+def _check_divisors(graph: onnx.GraphProto) -> None:
+    # Integer divisions that processors trap: onnxruntime does not guard all of them.
+    topology = Topology.of(graph)
+    for node in graph.node:
+        position = _DIVISORS.get(node.op_type)
+        if position is None or len(node.input) <= position:
+            continue
+        divisor = topology.constant(node.input[position])
+        if divisor is None or divisor.dtype.kind not in "iu":
+            continue
+        dividend = topology.constant(node.input[0])
+        runs_over = (
+            divisor.dtype.kind == "i"
+            and bool((divisor.astype(np.int64) == -1).any())
+            and dividend is not None
+            and dividend.dtype.kind == "i"
+            and bool((dividend.astype(np.int64) == -(1 << (8 * dividend.itemsize - 1))).any())
+        )
+        if runs_over or not divisor.all():
+            raise ModelError(
+                f"the {node_title(node)} divides by a constant that is zero or makes the quotient "
+                "run over: export the model again."
+            )
 
 
 def sort(graph: onnx.GraphProto, outer: frozenset[str] = frozenset()) -> bool:

@@ -46,6 +46,9 @@ def open_array(path: Path) -> npt.NDArray[Any]:
     shown_name = shown(path.name)
     try:
         if path.suffix.lower() == ".npy":
+            with path.open("rb") as stream:
+                if stream.read(6) != b"\x93NUMPY":  # np.load would take it for a pickle
+                    raise ValueError
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
             array = _from_archive(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 
@@ -13,23 +14,24 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 NaturalKey = tuple[tuple[str | tuple[int, str], ...], ...]
 
 
-def natural_key(name: str) -> tuple[NaturalKey, str]:
+def natural_key(name: str) -> tuple[tuple[NaturalKey, ...], str]:
     """Return the sort key of a relative path with ``/`` between its parts.
 
-    Paths are compared part by part; within a part, runs of the digits 0-9 are compared as
-    numbers and the text between them by code point, so that ``img2.png`` comes before
-    ``img10.png`` and upper case before lower case. Names that are equal so far (``1`` and
-    ``01``) are compared by code point. Neither locale nor file system has a say.
+    Paths are compared part by part, and a part by what is before its last dot first; there, runs
+    of the digits 0-9 are compared as numbers and the text between them by code point, so that
+    ``img.png``, ``img2.png`` and ``img10.png`` come in this order and upper case before lower
+    case. Names that are equal so far (``1`` and ``01``) are compared by code point. Neither locale
+    nor file system has a say.
     """
-    parts = tuple(
-        # re.split puts text at even and digits at odd places, so that like meets like.
-        tuple(
-            _number_key(piece) if place % 2 else piece
-            for place, piece in enumerate(_DIGITS.split(part))
-        )
-        for part in name.split("/")
+    return tuple(tuple(map(_pieces, os.path.splitext(part))) for part in name.split("/")), name
+
+
+def _pieces(text: str) -> tuple[str | tuple[int, str], ...]:
+    # re.split puts text at even and digits at odd places, so that like meets like.
+    return tuple(
+        _number_key(piece) if place % 2 else piece
+        for place, piece in enumerate(_DIGITS.split(text))
     )
-    return parts, name
 
 
 def _number_key(digits: str) -> tuple[int, str]:

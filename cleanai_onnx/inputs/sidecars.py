@@ -159,8 +159,8 @@ def from_hugging_face(values: Mapping[str, Any], origin: str) -> SettingsSource:
         found["scale"] = values.get("rescale_factor", 1 / 255) if rescale else 1
         if not values.get("do_normalize", "image_mean" in values):
             found.update(mean=0, std=1)
-        elif "image_mean" in values and "image_std" in values:
-            found.update(mean=values["image_mean"], std=values["image_std"])
+        elif mean is not None and values.get("image_std") is not None:
+            found.update(mean=mean, std=values["image_std"])
         else:
             del found["scale"]
             left_out.append("do_normalize is set without image_mean and image_std")

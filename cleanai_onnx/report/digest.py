@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from cleanai_onnx.report.names import named
 from cleanai_onnx.result import Column, LayerFacts, Result, Table, View
 
 __all__ = [
@@ -103,7 +104,7 @@ def layer_tables(result: Result) -> dict[str, dict[View, tuple[float | None, ...
 
 def layer_title(layer: LayerFacts) -> str:
     """Return what to call a layer: the exporter's label, or the tensor's name."""
-    return layer.label or layer.name
+    return named(layer.label or layer.name)
 
 
 def hardly(used: int) -> int:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["ELLIPSIS", "NO_NAME", "escape", "printable", "ranges", "shorten"]
+__all__ = ["ELLIPSIS", "escape", "named", "printable", "ranges", "shorten"]
 
 ELLIPSIS = "…"
-NO_NAME = "(no name)"
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Controls, format characters (bidirectional overrides, zero width), surrogates, private use,
@@ -50,6 +49,11 @@ def printable(
     else:
         clean = "".join(_shown(text, has))
     return clean if limit is None else shorten(clean, limit)
+
+
+def named(text: str) -> str:
+    """Return `text`, or words that say that it is empty or blank."""
+    return text if text.strip() else "(no name)"
 
 
 def _shown(text: str, has: Callable[[str], bool] | None) -> Iterable[str]:

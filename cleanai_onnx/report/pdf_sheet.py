@@ -12,7 +12,8 @@ from typing import Literal
 
 from fpdf import FPDF
 
-from cleanai_onnx.report.fonts import Face, Style, Typesetter
+from cleanai_onnx.report.typesetting import Face, Style, Typesetter
+from cleanai_onnx.report.names import printable
 
 __all__ = [
     "ACCENT",
@@ -79,11 +80,22 @@ class Sheet:
         Text on the left and on the right of each page's header, the first page apart.
     foot
         Text on the left of each page's footer.
+
+    Attributes
+    ----------
+    outline
+        Title, level and page of every bookmark so far.
     """
 
     def __init__(
-        self, *, title: str, author: str, subject: str, created: datetime | None,
-        head: tuple[str, str], foot: str,
+        self,
+        *,
+        title: str,
+        author: str,
+        subject: str,
+        created: datetime | None,
+        head: tuple[str, str],
+        foot: str,
     ) -> None:
         self.pdf = FPDF(unit="mm", format="A4")
         self.pdf.set_auto_page_break(False)
@@ -99,6 +111,7 @@ class Sheet:
         self.pdf.set_display_mode("fullpage")
         self._head = head
         self._foot = foot
+        self.outline: list[tuple[str, int, int]] = []
         self.y = TOP
 
     # Pages
@@ -124,11 +137,12 @@ class Sheet:
         """Go back to an earlier page, to write what was not known when it was made."""
         pdf = self.pdf
         pdf.page = page
-        # fpdf2 leaves out operators that repeat the current state; on this page it is another one.
+        # fpdf2 leaves out operators that repeat the state it knows, but this page may have ended in
+        # another state: change it twice, and it is written.
         pdf.current_font_is_set_on_page = False
-        pdf.draw_color = pdf.DEFAULT_DRAW_COLOR
-        pdf.fill_color = pdf.DEFAULT_FILL_COLOR
-        pdf._out("0 G 0 g")
+        for color in (WHITE, (0, 0, 0)):
+            pdf.set_draw_color(*color)
+            pdf.set_fill_color(*color)
 
     def finish(self) -> bytes:
         """Write headers and footers and return the document."""
@@ -142,15 +156,24 @@ class Sheet:
                 self.line(LEFT, 18, RIGHT, 18)
             self.text(self._foot, LEFT, 286, style, WIDTH * 0.7)
             self.text(f"Page {page:,} of {last:,}", RIGHT - 50, 286, style, 50, "right")
-        return bytes(self.pdf.output())
+        content = bytes(self.pdf.output())
+        self.type.close()
+        return content
 
     # Marks
 
     def text(
-        self, text: str, x: float, baseline: float, style: Style, width: float,
+        self,
+        text: str,
+        x: float,
+        baseline: float,
+        style: Style,
+        width: float,
         align: Align = "left",
     ) -> float:
         """Write one line, shortened to `width`, and return the width that it took."""
+        if not text:
+            return 0.0
         shown = self.type.fit(text, style, width)
         taken = self.type.width(shown, style)
         if align == "right":
@@ -174,7 +197,12 @@ class Sheet:
         self.pdf.rect(x, y, width, height, style="D")
 
     def line(
-        self, x1: float, y1: float, x2: float, y2: float, color: Color = HAIRLINE,
+        self,
+        x1: float,
+        y1: float,
+        x2: float,
+        y2: float,
+        color: Color = HAIRLINE,
         thickness: float = 0.2,
     ) -> None:
         """Draw a straight line."""
@@ -185,8 +213,14 @@ class Sheet:
     # Running text
 
     def paragraph(
-        self, text: str, style: Style = BODY, *, x: float = LEFT, width: float = WIDTH,
-        most: int | None = None, after: float = 1.5,
+        self,
+        text: str,
+        style: Style = BODY,
+        *,
+        x: float = LEFT,
+        width: float = WIDTH,
+        most: int | None = None,
+        after: float = 1.5,
     ) -> None:
         """Write wrapped text at the cursor, over as many pages as it takes."""
         leading = style.size * 0.3528 * _LEADING
@@ -197,8 +231,14 @@ class Sheet:
         self.y += after
 
     def fields(
-        self, pairs: Sequence[tuple[str, str]], *, x: float, width: float, label: float,
-        most: int = 2, mono: frozenset[str] = frozenset(),
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        x: float,
+        width: float,
+        label: float,
+        most: int = 2,
+        mono: frozenset[str] = frozenset(),
     ) -> None:
         """Write names and values in two columns, the names `label` millimetres wide."""
         step = 4.5
@@ -214,12 +254,17 @@ class Sheet:
 
     # Structure
 
-    def section(self, title: str, *, level: int = 0, new_page: bool = True) -> None:
-        """Begin a section: a heading on the page and an entry in the outline."""
+    def section(
+        self, title: str, *, level: int = 0, new_page: bool = True, keep: float = 24.0
+    ) -> None:
+        """Begin a section: a heading on the page and an entry in the outline.
+
+        Without `new_page` it stays on this page if `keep` millimetres are left there.
+        """
         if new_page:
             self.new_page()
-        else:
-            self.room(24)
+        elif not self.room(keep) and level == 0 and self.y > TOP:
+            self.y += 5
         self.bookmark(title, level)
         style, height = (H1, 11.0) if level == 0 else (H2, 7.5)
         self.text(title, LEFT, self.y + height * 0.6, style, WIDTH)
@@ -228,4 +273,5 @@ class Sheet:
     def bookmark(self, title: str, level: int = 0) -> None:
         """Add an entry to the outline that leads to the cursor's position."""
         self.pdf.set_y(max(0.0, self.y - 4))
-        self.pdf.start_section(self.type.clean(title), level)
+        self.pdf.start_section(printable(title, 120), level)
+        self.outline.append((title, level, self.page))

@@ -6,6 +6,7 @@ Hebrew and mathematical signs. A character that it lacks is shown as its code po
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,11 +15,13 @@ from importlib.resources import as_file, files
 from fpdf import FPDF
 from fpdf.fonts import TTFFont
 
-from cleanai_onnx.report.names import ELLIPSIS, NO_NAME, printable
+from cleanai_onnx.report.names import ELLIPSIS, printable
 
 __all__ = ["Face", "Style", "Typesetter"]
 
 _MM_PER_POINT = 25.4 / 72
+_BREAK = re.compile(r"(?<= )|(?<=\w[-/_])(?=[^\W\d])")
+"""A line may break after a space, and within a name after a hyphen, slash or underscore."""
 _LONGEST = 4000
 """No name is walked further than this; a page holds about as much."""
 
@@ -62,18 +65,19 @@ class Typesetter:
     def __init__(self, pdf: FPDF) -> None:
         folder = files("cleanai_onnx.report").joinpath("fonts")
         self._fonts: dict[Face, TTFFont] = {}
-        with ExitStack() as stack:
-            for face in Face:
-                path = stack.enter_context(as_file(folder.joinpath(str(face.value[1]))))
-                pdf.add_font(face.family, fname=path)
-                font = pdf.fonts[face.family]
-                assert isinstance(font, TTFFont)
-                self._fonts[face] = font
-            # fontTools reads tables when they are needed: keep the files until all are in memory.
-            for font in self._fonts.values():
-                font.ttfont.ensureDecompiled(recurse=False)
+        self._files = ExitStack()  # glyphs are read when the document is written, not before
+        for face in Face:
+            path = self._files.enter_context(as_file(folder.joinpath(str(face.value[1]))))
+            pdf.add_font(face.family, fname=path)
+            font = pdf.fonts[face.family]
+            assert isinstance(font, TTFFont)
+            self._fonts[face] = font
         self._fitted: dict[tuple[str, Face, float, float], str] = {}
         self._clean: dict[tuple[str, Face], str] = {}
+
+    def close(self) -> None:
+        """Let the font files go; the document must have been written."""
+        self._files.close()
 
     def clean(self, text: str, face: Face = Face.TEXT) -> str:
         """Return `text` with what the face cannot show written as code points."""
@@ -82,7 +86,7 @@ class Typesetter:
         if found is None:
             cmap = self._fonts[face].cmap
             found = printable(text, _LONGEST, has=lambda character: ord(character) in cmap)
-            self._clean[key] = found = found if found.strip() else NO_NAME
+            self._clean[key] = found
         return found
 
     def width(self, text: str, style: Style) -> float:
@@ -120,30 +124,30 @@ class Typesetter:
         return len(text)
 
     def wrap(self, text: str, style: Style, width: float, most: int | None = None) -> list[str]:
-        """Return `text` cleaned and broken into lines, at spaces where possible.
+        """Return `text` cleaned and broken into lines.
 
-        With more than `most` lines, lines in the middle give way to one that counts what is left
-        out.
+        Where that takes more than `most` lines, the middle of the text gives way to an ellipsis.
         """
+        lines = self._broken(self.clean(text, style.face), style, width)
+        share = 0.97
+        while most is not None and len(lines) > most:
+            lines = self._broken(self.fit(text, style, most * width * share), style, width)
+            share -= 0.08  # lines that break early hold less than their width
+        return lines
+
+    def _broken(self, text: str, style: Style, width: float) -> list[str]:
         lines: list[str] = []
         line = ""
-        for word in self.clean(text, style.face).split(" "):
-            candidate = f"{line} {word}" if line else word
-            if self.width(candidate, style) <= width:
-                line = candidate
+        for piece in _BREAK.split(text):
+            if self.width((line + piece).rstrip(" "), style) <= width:
+                line += piece
                 continue
             if line:
-                lines.append(line)
-            line = word
-            while self.width(line, style) > width:
+                lines.append(line.rstrip(" "))
+            line = piece
+            while self.width(line.rstrip(" "), style) > width:
                 cut = max(1, self._fitting(line, style, width))
                 lines.append(line[:cut])
                 line = line[cut:]
-        lines.append(line)
-        if most is not None and len(lines) > most:
-            head = (most - 1) // 2 + (most - 1) % 2
-            tail = most - 1 - head
-            left_out = lines[head : len(lines) - tail]
-            note = f"[{ELLIPSIS} {sum(map(len, left_out)):,} characters {ELLIPSIS}]"
-            lines = [*lines[:head], self.fit(note, style, width), *lines[len(lines) - tail :]]
+        lines.append(line.rstrip(" "))
         return lines

@@ -1,0 +1,206 @@
+"""The full tables of the PDF report: every metric in every neuron view, a row for each layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from cleanai_onnx.report import figures
+from cleanai_onnx.report.digest import layer_title
+from cleanai_onnx.report.names import named
+from cleanai_onnx.report.pdf_grid import PADDING, GridCell, GridColumn, draw_grid, grid_height
+from cleanai_onnx.report.pdf_sheet import BOTTOM, CAPTION, GREY, SMALL, TOP, WIDTH, Sheet
+from cleanai_onnx.result import Cell, Result, Table
+
+__all__ = ["begin_table", "draw_layer_index", "table_title"]
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_INDEX = 9.0
+_NARROWEST_TEXT = 34.0
+_ENOUGH_TEXT = 62.0
+_NARROWEST_BAR, _WIDEST_BAR = 15.0, 40.0
+_NUMBER = (21.0, 36.0)
+_INTRODUCTION = 27.0
+"""About what stands above a table: title, definition, source and parameters."""
+
+
+def table_title(table: Table) -> str:
+    """Return the heading of a table: metric, name and neuron view."""
+    return f"{table.metric} · {table.title} · {table.view} view"
+
+
+def begin_table(sheet: Sheet, result: Result, table: Table) -> None:
+    """Draw a table with its heading, on a new page where it would be torn apart needlessly."""
+    height = _table_height(table)
+    room = BOTTOM - sheet.y
+    torn = height > room and (height <= BOTTOM - TOP or room < 90)
+    sheet.section(table_title(table), level=1, new_page=torn)
+    _draw_table(sheet, result, table)
+
+
+def _draw_table(sheet: Sheet, result: Result, table: Table) -> None:
+    """Draw a table below the cursor: definition, source, parameters, then the numbers.
+
+    The section's heading must have been drawn already.
+    """
+    sheet.paragraph(table.definition, SMALL, most=8, after=0.4)
+    said = f"Source: {table.source or figures.NOTHING}"
+    if table.parameters:
+        said += f"   ·   Parameters: {figures.parameter(table.parameters)}"
+    sheet.paragraph(said, CAPTION, most=6, after=0.4)
+    for note in table.notes:
+        sheet.paragraph(f"Note: {note}", CAPTION, most=6, after=0.4)
+    sheet.y += 1.2
+    texts = [i for i, column in enumerate(table.columns) if column.kind == "text"]
+    numbers = [i for i, column in enumerate(table.columns) if column.kind != "text"]
+    widths = [_natural_width(sheet, table, i) for i in numbers]
+    for band in _bands(numbers, widths, len(texts)):
+        _draw_band(sheet, result, table, texts, band)
+        sheet.y += 4
+
+
+def _table_height(table: Table) -> float:
+    """Return about how many millimetres a table takes."""
+    return _INTRODUCTION + 7.5 + grid_height(len(table.rows) + 1)
+
+
+def _natural_width(sheet: Sheet, table: Table, index: int) -> float:
+    """Return the width that a column of numbers asks for."""
+    column = table.columns[index]
+    cells = [row[index] for row in table.rows]
+    widest = max(
+        (sheet.type.width(sheet.type.clean(_shown(c, table, index)), SMALL) for c in cells),
+        default=0.0,
+    )
+    if table.total is not None:
+        total = sheet.type.clean(_shown(table.total[index], table, index))
+        widest = max(widest, sheet.type.width(total, SMALL.bold()))
+    heading = max(
+        sheet.type.width(word, CAPTION.bold())
+        for word in sheet.type.clean(column.name[:200]).split(" ")
+    )
+    least, most = _NUMBER
+    return min(most, max(least, widest + 2 * PADDING + 0.2, heading + 2 * PADDING + 0.2))
+
+
+def _shown(cell: Cell, table: Table, index: int) -> str:
+    return figures.cell_text(cell, table.columns[index])
+
+
+def _bands(
+    numbers: Sequence[int], widths: Sequence[float], texts: int
+) -> Iterator[list[tuple[int, float]]]:
+    """Split the columns of numbers into bands that fit on the page beside the columns of text."""
+    room = WIDTH - texts * (_NARROWEST_TEXT + _INDEX)
+    band: list[tuple[int, float]] = []
+    for index, width in zip(numbers, widths, strict=True):
+        if band and sum(w for _, w in band) + width > room:
+            yield band
+            band = []
+        band.append((index, width))
+    yield band
+
+
+def _draw_band(
+    sheet: Sheet,
+    result: Result,
+    table: Table,
+    texts: Sequence[int],
+    band: Sequence[tuple[int, float]],
+) -> None:
+    taken = sum(width for _, width in band)
+    share = (WIDTH - taken) / max(1, len(texts))
+    ratio = next((i for i, _ in band if table.columns[i].kind == "ratio"), None)
+    bar = min(_WIDEST_BAR, WIDTH - taken - len(texts) * _ENOUGH_TEXT)
+    if ratio is None or bar < _NARROWEST_BAR:
+        bar = 0.0
+    share -= bar / max(1, len(texts))
+    columns: list[GridColumn] = []
+    for index in texts:
+        columns.append(GridColumn("#", _INDEX, "right", style=SMALL.colored(GREY)))
+        columns.append(GridColumn(table.columns[index].name, share - _INDEX))
+    columns += [GridColumn(table.columns[i].name, width, "right") for i, width in band]
+    if bar and ratio is not None:
+        columns.append(GridColumn("", bar, bar=True))
+    index_of = _layer_numbers(result)
+    aligned = len(texts) == 1 and len(table.rows) == len(result.layers)
+
+    def texts_of(row: Sequence[Cell], position: int | None) -> list[str]:
+        cells: list[str] = []
+        for index in texts:
+            name = _shown(row[index], table, index)
+            number = position + 1 if aligned and position is not None else index_of.get(name)
+            if position is None or number is None:
+                cells += ["", name if position is None else named(name)]
+            else:
+                cells += [str(number), layer_title(result.layers[number - 1])]
+        return cells
+
+    def bar_of(row: Sequence[Cell]) -> list[str]:
+        if not bar or ratio is None:
+            return []
+        share = row[ratio]
+        drawn = isinstance(share, int | float) and math.isfinite(share)
+        return [repr(share) if drawn else ""]
+
+    draw_grid(
+        sheet,
+        columns,
+        [
+            [*texts_of(row, position), *(_shown(row[i], table, i) for i, _ in band), *bar_of(row)]
+            for position, row in enumerate(table.rows)
+        ],
+        total=None
+        if table.total is None
+        else [
+            *texts_of(table.total, None),
+            *(_shown(table.total[i], table, i) for i, _ in band),
+            *bar_of(table.total),
+        ],
+    )
+
+
+def _layer_numbers(result: Result) -> dict[str, int]:
+    """Return the number of each layer under its name and, where no name is the same, its label."""
+    numbers = {layer.label: number for number, layer in enumerate(result.layers, 1)}
+    numbers.update({layer.name: number for number, layer in enumerate(result.layers, 1)})
+    return numbers
+
+
+def draw_layer_index(sheet: Sheet, result: Result) -> None:
+    """Draw the list of layers with their full names; the numbers are those used in all tables."""
+    sheet.paragraph(
+        "The numbers are those used in every chart and table of this report, which shorten long "
+        "names in the middle. A layer is named by the module that the exporter recorded, where "
+        "there is one; its tensor in the ONNX graph stands below.",
+        CAPTION,
+    )
+    rows: list[tuple[GridCell, ...]] = []
+    for number, layer in enumerate(result.layers, 1):
+        names: GridCell = (
+            (layer.label, layer.name) if layer.label not in ("", layer.name) else named(layer.name)
+        )
+        shape = f" {_TIMES} ".join(map(str, layer.shape)) or "scalar"
+        rows.append(
+            (str(number), names, layer.op, shape, f"{layer.units:,}", f"{layer.channels:,}")
+        )
+    draw_grid(
+        sheet,
+        [
+            GridColumn("#", _INDEX, "right", style=SMALL.colored(GREY)),
+            GridColumn("Layer", WIDTH - _INDEX - 88, lines=8),
+            GridColumn("Activation", 24, lines=2),
+            GridColumn("Shape", 27, lines=2),
+            GridColumn("Units", 19, "right"),
+            GridColumn("Channels", 18, "right"),
+        ],
+        rows,
+        total=(
+            "",
+            "total",
+            "",
+            "",
+            figures.count(sum(layer.units for layer in result.layers)),
+            figures.count(sum(layer.channels for layer in result.layers)),
+        ),
+    )
