@@ -1,0 +1,39 @@
+"""The coverage metrics: one file for each family, their registry, and the engine that runs them.
+
+Nothing here knows ONNX: layers are names and shapes, activations are JAX arrays.
+"""
+
+from cleanai_onnx.coverage.engine import (
+    InputFigures,
+    PairEvidence,
+    State,
+    compute,
+    count_pairs,
+    init,
+    merge,
+    update,
+)
+from cleanai_onnx.coverage.featured import Extremes
+from cleanai_onnx.coverage.kernels import STATE_BYTES
+from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters
+from cleanai_onnx.coverage.registry import METRICS
+from cleanai_onnx.coverage.scores import Scores, score_names, scores_of
+
+__all__ = [
+    "CLEANAI_INTERVALS",
+    "METRICS",
+    "STATE_BYTES",
+    "Extremes",
+    "InputFigures",
+    "PairEvidence",
+    "Parameters",
+    "Scores",
+    "State",
+    "compute",
+    "count_pairs",
+    "init",
+    "merge",
+    "score_names",
+    "scores_of",
+    "update",
+]

@@ -22,6 +22,7 @@ from cleanai_onnx.coverage.selection import top_k
 from cleanai_onnx.coverage.sweeps import (
     CHUNKS,
     chunked,
+    count_plainly,
     count_rows,
     lower,
     reduce_rows,
@@ -30,10 +31,21 @@ from cleanai_onnx.coverage.sweeps import (
     valid_rows,
 )
 
-__all__ = ["Kernels", "LayerState", "RowExtrema", "initial_state", "kernels_for"]
+__all__ = [
+    "STATE_BYTES",
+    "Kernels",
+    "LayerState",
+    "RowExtrema",
+    "initial_state",
+    "kernels_for",
+]
 
 SELECTED_BIT = 7
 """The bit of `LayerState.marks` for the k largest; the bits below are the metrics' marks."""
+
+
+STATE_BYTES = 9
+"""Bytes that the state keeps for each neuron, in each view."""
 
 
 class LayerState(NamedTuple):
@@ -256,8 +268,9 @@ def _covered(
         if metric.covers is not None:
             predicates.append(predicate(metric.id, first_bit, bits))
         first_bit += bits
+    # Once in a run: what counts is how fast this compiles.
     arrays = [state.extrema.real[None], state.extrema.imag[None], state.marks[None]]
-    return count_rows(arrays, predicates, jnp.int32(1))[0]
+    return count_plainly(arrays, predicates)[0]
 
 
 def _merge(a: LayerState, b: LayerState) -> LayerState:

@@ -25,6 +25,7 @@ from jax import Array, lax
 __all__ = [
     "Predicate",
     "chunked",
+    "count_plainly",
     "count_rows",
     "lower",
     "materialised",
@@ -39,24 +40,27 @@ COUNTER_CHUNKS = 8
 CHUNKS = 16
 SHORT = 512
 """Rows up to this length are reduced directly."""
+FEW = 4096
+"""Rows up to this length are not worth packing counters for."""
 
 Predicate = Callable[..., Array]
 
 
 def lower(bound: Array, a: Array) -> Array:
     """Return the smaller of both; a NaN in `a` is ignored, `bound` is never NaN."""
-    return jnp.where(a < bound, a, bound)
+    return lax.select(lax.lt(a, bound), a, bound)
 
 
 def upper(bound: Array, a: Array) -> Array:
     """Return the larger of both; a NaN in `a` is ignored, `bound` is never NaN."""
-    return jnp.where(a > bound, a, bound)
+    return lax.select(lax.gt(a, bound), a, bound)
 
 
 def chunked(a: Array, count: int) -> tuple[list[Array], Array]:
     """Split ``(B, N)`` into `count` contiguous chunks ``(B, N // count)`` and the rest ``(B, r)``."""
     width = a.shape[1] // count
-    return [a[:, i * width : (i + 1) * width] for i in range(count)], a[:, count * width :]
+    parts = [lax.slice_in_dim(a, i * width, (i + 1) * width, axis=1) for i in range(count)]
+    return parts, lax.slice_in_dim(a, count * width, a.shape[1], axis=1)
 
 
 def materialised(sweep: Callable[..., Array], valid: Array, *operands: Array) -> Array:
@@ -125,7 +129,9 @@ def valid_rows(a: Array, valid: Array) -> list[Array]:
 
     Every fold ignores NaN, and so ignores the padding of a short batch.
     """
-    return [jnp.where(b < valid, a[b], jnp.nan) for b in range(a.shape[0])]
+    nan = jnp.full(a.shape[1:], jnp.nan, a.dtype)
+    rows = [lax.index_in_dim(a, b, keepdims=False) for b in range(a.shape[0])]
+    return [lax.select(b < valid, row, nan) for b, row in enumerate(rows)]
 
 
 def count_rows(arrays: Sequence[Array], predicates: Sequence[Predicate], valid: Array) -> Array:
@@ -145,6 +151,8 @@ def count_rows(arrays: Sequence[Array], predicates: Sequence[Predicate], valid: 
     Array
         ``(B, len(predicates))`` int32, exact.
     """
+    if arrays[0].shape[1] <= FEW:
+        return count_plainly(arrays, predicates)
     return jnp.concatenate(
         [
             _count_packed(arrays, predicates[first : first + COUNTER_CHUNKS], valid)
@@ -154,17 +162,26 @@ def count_rows(arrays: Sequence[Array], predicates: Sequence[Predicate], valid: 
     )
 
 
+def count_plainly(arrays: Sequence[Array], predicates: Sequence[Predicate]) -> Array:
+    """Do what `count_rows` does in its obvious form, which compiles faster and runs slower."""
+    counts = [jnp.sum(holds(*arrays), axis=1, dtype=jnp.int32) for holds in predicates]
+    return jnp.stack(counts, axis=1)
+
+
 def _count_packed(
     arrays: Sequence[Array], predicates: Sequence[Predicate], valid: Array
 ) -> Array:
     def sweep(*arrays: Array) -> Array:
         columns = zip(*(chunked(a, COUNTER_CHUNKS)[0] for a in arrays), strict=True)
-        words = jnp.zeros((arrays[0].shape[0], arrays[0].shape[1] // COUNTER_CHUNKS), jnp.uint32)
+        words = none = jnp.zeros(
+            (arrays[0].shape[0], arrays[0].shape[1] // COUNTER_CHUNKS), jnp.uint32
+        )
+        flags = [jnp.full(words.shape, 1 << (4 * lane), jnp.uint32) for lane in range(len(predicates))]
         for parts in columns:
-            word = jnp.zeros(words.shape, jnp.uint32)
+            word = none
             for lane, holds in enumerate(predicates):
-                word |= jnp.where(holds(*parts), jnp.uint32(1 << (4 * lane)), jnp.uint32(0))
-            words += word
+                word = lax.select(holds(*parts), word | flags[lane], word)
+            words = lax.add(words, word)
         return words
 
     words = materialised(sweep, valid, *arrays)

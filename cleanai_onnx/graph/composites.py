@@ -27,8 +27,8 @@ __all__ = ["FUNCTIONS", "Composite", "find_composites"]
 Array = npt.NDArray[np.float64]
 
 _GRID: Array = np.concatenate([np.linspace(-9.7, 9.7, 98), [-0.31, -0.05, 0.0, 0.05, 0.31]])
-_TOLERANCE = 1.5e-3
-"""Half-precision constants (0.7978 for sqrt(2/pi)) and the tanh form of GELU stay within it."""
+_TOLERANCE: Array = 1.5e-3 * np.maximum(1.0, np.abs(_GRID))
+"""Half-precision constants (0.1666 for a sixth) and the tanh form of GELU stay within it."""
 
 _MOST_MEMBERS = 16
 _erf: Callable[[Array], Array] = np.vectorize(math.erf, otypes=[np.float64])
@@ -195,11 +195,11 @@ def _name_of(result: Array) -> str | None:
 def _leaky(result: Array) -> str | None:
     """Recognise x above zero with a slope, or an exponential, of any factor below it."""
     below, above = _GRID < 0, _GRID >= 0
-    if np.any(np.abs(result[above] - _GRID[above]) > _TOLERANCE):
+    if np.any(np.abs(result - _GRID)[above] > _TOLERANCE[above]):
         return None
     for name, unit in (("LeakyRelu", _GRID[below]), ("Elu", np.expm1(_GRID[below]))):
         factor = result[below][0] / unit[0]
-        fits = np.all(np.abs(result[below] - factor * unit) <= _TOLERANCE)
+        fits = np.all(np.abs(result[below] - factor * unit) <= _TOLERANCE[below])
         if fits and (name == "Elu" or abs(factor) < 0.99):
             return name
     return None

@@ -98,7 +98,7 @@ def find_image_input(model: Model, name: str | None = None) -> ImageInput:
     found = [
         candidate
         for facts in model.inputs
-        if facts.dtype in _IMAGE_TYPES and facts.shape != ("…",)
+        if facts.dtype in _IMAGE_TYPES and len(facts.shape) == 4
         for candidate in [_image_input(facts, topology)]
         if candidate.layout is not None and candidate.channels in IMAGE_CHANNELS
     ]

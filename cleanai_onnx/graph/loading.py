@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError, Message  # type: ignore[import-untyped]
 
 from cleanai_onnx.errors import ModelError
 from cleanai_onnx.graph.external import external_files
 from cleanai_onnx.graph.names import shown
+from cleanai_onnx.graph.skeleton import is_repeated
 from cleanai_onnx.graph.tensors import dtype_name
 from cleanai_onnx.graph.validity import (
     check_structure,
@@ -202,11 +203,29 @@ def _parsed(data: bytes) -> onnx.ModelProto:
                 "the file is truncated or damaged: export or copy the model again."
             ) from error
         raise ModelError("this is not an ONNX file: give a model exported to ONNX.") from error
+    _check_text(proto)
     if not proto.HasField("graph"):
         if proto.ir_version or proto.producer_name or proto.opset_import:
             raise ModelError("the file has no graph, it is empty or truncated: export it again.")
         raise ModelError("this is not an ONNX file: give a model exported to ONNX.")
     return proto
+
+
+def _check_text(message: Message) -> None:
+    """Refuse strings that are not UTF-8, which protobuf hands out as bytes."""
+    waiting = [message]
+    while waiting:
+        for field, value in waiting.pop().ListFields():
+            if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+                continue
+            values = value if is_repeated(field) else (value,)
+            if field.type == field.TYPE_MESSAGE:
+                waiting.extend(values)
+            elif not all(isinstance(text, str) for text in values):
+                raise ModelError(
+                    f"a text in the file (a {field.name} of a {field.containing_type.name}) is not "
+                    "UTF-8, the file is damaged: export or copy the model again."
+                )
 
 
 def _digest(data: bytes, files: tuple[Path, ...]) -> tuple[str, int]:

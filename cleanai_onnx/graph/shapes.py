@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from cleanai_onnx.errors import ModelError
+from cleanai_onnx.graph.runtime_operators import replace_runtime_operators
 from cleanai_onnx.graph.sizing import computed_sizes, range_length, size_operands
 from cleanai_onnx.graph.skeleton import skeleton
 from cleanai_onnx.graph.topology import Topology, all_graphs
@@ -55,6 +56,7 @@ def infer(proto: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> Infe
     stored_types = _types(lean.graph)
     for graph in all_graphs(lean.graph):
         del graph.value_info[:]
+        replace_runtime_operators(graph)
     symbols = _bind(lean.graph, inputs)
     for value in lean.graph.input:
         for size in value.type.tensor_type.shape.dim:

@@ -6,16 +6,25 @@ Both take a serialised model. Weights would be copied twice for nothing (and a m
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 from onnx import TensorProto
 
 from cleanai_onnx.graph.tensors import attribute_tensors, is_external
 from cleanai_onnx.graph.topology import all_graphs
 
-__all__ = ["skeleton"]
+__all__ = ["is_repeated", "skeleton"]
 
 _KEPT_BYTES = 1 << 15
 """Tensors up to this size stay: shapes, axes and other small constants steer shape inference."""
+
+
+def is_repeated(field: Any) -> bool:
+    """Say whether a protobuf field holds several values; releases before 6 spell it differently."""
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(field.label == field.LABEL_REPEATED)
 
 
 def skeleton(proto: onnx.ModelProto, *, keep_dims: bool) -> onnx.ModelProto:
@@ -33,7 +42,7 @@ def skeleton(proto: onnx.ModelProto, *, keep_dims: bool) -> onnx.ModelProto:
     for field, value in proto.ListFields():
         if field.name == "graph":
             continue
-        if field.is_repeated:
+        if is_repeated(field):
             getattr(copy, field.name).extend(value)
         else:
             setattr(copy, field.name, value)
@@ -48,7 +57,7 @@ def skeleton(proto: onnx.ModelProto, *, keep_dims: bool) -> onnx.ModelProto:
                     _hollow(kept, keep_dims=keep_dims)
                 else:
                     kept.CopyFrom(tensor)
-        elif field.is_repeated:
+        elif is_repeated(field):
             getattr(copy.graph, field.name).extend(value)
         else:
             setattr(copy.graph, field.name, value)

@@ -12,7 +12,7 @@ from cleanai_onnx.graph.activations import Activation, find_activations, nested_
 from cleanai_onnx.graph.image_input import ImageInput
 from cleanai_onnx.graph.layout import channel_axes, default_channel_axis
 from cleanai_onnx.graph.loading import Model
-from cleanai_onnx.graph.names import fresh_name
+from cleanai_onnx.graph.names import fresh_name, shown
 from cleanai_onnx.graph.quantised import Dequantize
 from cleanai_onnx.graph.scopes import scopes
 from cleanai_onnx.graph.selection import last_calls, matching
@@ -219,11 +219,13 @@ def find_taps(
 
 
 def _nothing(select: tuple[str, ...], untapped: list[UntappedNode]) -> str:
-    wanted = ",".join(select)[:100]
-    why = f" ({len(untapped)} cannot be tapped, the first because {untapped[0].reason})"
+    wanted = shown(",".join(select))[1:-1]
+    why = ""
+    if untapped:
+        why = f" ({len(untapped)} cannot be tapped, the first because {untapped[0].reason})"
     return (
-        f"the model has no activations that --taps {wanted} selects"
-        f"{why if untapped else ''}: choose others with --taps, such as an operator type."
+        f"the model has no activations that --taps {wanted} selects{why}: choose others with "
+        "--taps, such as an operator type."
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from cleanai_onnx.errors import OutputError
 from cleanai_onnx.report.names import printable
 
-__all__ = ["check_destination", "replace_file"]
+__all__ = ["GrowingFile", "check_destination", "replace_file"]
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder with --output",
@@ -76,6 +76,61 @@ def replace_file(path: str | Path, content: bytes) -> Path:
             raise _explained(path, error) from error
         raise
     return Path(path)
+
+
+class GrowingFile:
+    """A text file that is written piece by piece and appears in its place when it is finished.
+
+    Raises
+    ------
+    OutputError
+        On opening, writing or finishing, with one sentence that says why not, and what to do. What
+        was written is removed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._temporary: Path | None = None
+        try:
+            self._target = _target(path)
+            self._temporary = _reserve(self._target)
+            self._stream = self._temporary.open("w", encoding="utf-8", newline="")
+        except (OSError, ValueError) as error:
+            raise self._failed(error) from error
+
+    def write(self, text: str) -> int:
+        """Append `text`."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def finish(self) -> Path:
+        """Flush the file to the disk, put it in its place, and return the path as it was given."""
+        if self._temporary is not None:
+            try:
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+                self._stream.close()
+                self._temporary.replace(self._target)
+            except OSError as error:
+                raise self._failed(error) from error
+            self._temporary = None
+        return Path(self._path)
+
+    def discard(self) -> None:
+        """Remove the file, unless it is finished."""
+        if self._temporary is not None:
+            with suppress(OSError, AttributeError):
+                # Closing writes what is buffered, which fails again on a full disk.
+                self._stream.close()
+            with suppress(OSError):
+                self._temporary.unlink()
+            self._temporary = None
+
+    def _failed(self, error: OSError | ValueError) -> OutputError:
+        self.discard()
+        return _explained(self._path, error)
 
 
 def _target(path: str | Path) -> Path:

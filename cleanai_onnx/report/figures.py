@@ -7,7 +7,17 @@ from collections.abc import Mapping
 
 from cleanai_onnx.result import Cell, Column
 
-__all__ = ["NOTHING", "cell_text", "count", "duration", "parameter", "percent", "size", "value"]
+__all__ = [
+    "NOTHING",
+    "cell_text",
+    "count",
+    "duration",
+    "parameter",
+    "percent",
+    "rounded",
+    "size",
+    "value",
+]
 
 NOTHING = "—"
 """Shown where there is no number."""
@@ -18,6 +28,18 @@ def count(number: float | int | None) -> str:
     if number is None:
         return NOTHING
     return f"{number:,}" if isinstance(number, int) else value(number)
+
+
+def rounded(number: int | None) -> str:
+    """Return a count exactly up to 9,999,999, and larger ones with one decimal and a unit."""
+    if number is None or abs(number) < 10_000_000:
+        return count(number)
+    amount = float(number)
+    for unit in ("M", "G", "T", "P"):  # 10^6, 10^9, 10^12, 10^15
+        amount /= 1_000_000 if unit == "M" else 1_000
+        if abs(amount) < 999.95:
+            return f"{amount:.1f} {unit}"
+    return f"{number:.1e}"
 
 
 def percent(ratio: float | int | None) -> str:

@@ -134,7 +134,7 @@ def _encode(node: object, free: bool = False) -> object:
     if is_dataclass(node):
         return {
             field.name: _encode(
-                getattr(node, field.name), free=field.name in _free_fields(type(node))
+                getattr(node, field.name), free=field.name in _free_fields(cast(Any, type(node)))
             )
             for field in fields(node)
         }

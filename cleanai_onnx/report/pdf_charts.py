@@ -126,7 +126,7 @@ def _draw_profile(
 
 
 def _clipped(share: float | None) -> float:
-    return 0.0 if share is None or math.isnan(share) else min(1.0, max(0.0, share))
+    return 0.0 if share is None or not math.isfinite(share) else min(1.0, max(0.0, share))
 
 
 def _pages(sheet: Sheet, count: int, head: float, foot: float) -> Iterator[tuple[range, float]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cleanai_onnx.report import figures
 from cleanai_onnx.report.digest import VIEWS, Figure, other_totals, verdicts
-from cleanai_onnx.report.typesetting import Face, Style
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.pdf_grid import GridColumn, draw_grid
 from cleanai_onnx.report.pdf_sheet import (
@@ -19,6 +18,7 @@ from cleanai_onnx.report.pdf_sheet import (
     WIDTH,
     Sheet,
 )
+from cleanai_onnx.report.typesetting import Face, Style
 from cleanai_onnx.result import ModelFacts, Result, TensorFacts
 
 __all__ = ["draw_cover"]
@@ -26,6 +26,7 @@ __all__ = ["draw_cover"]
 _GUTTER = 8.0
 _COLUMN = (WIDTH - _GUTTER) / 2
 _OPERATORS = 8
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def draw_cover(sheet: Sheet, result: Result) -> None:
@@ -50,13 +51,6 @@ def draw_cover(sheet: Sheet, result: Result) -> None:
     _draw_facts(sheet, result)
     _draw_verdict(sheet, result)
     _draw_other_totals(sheet, result)
-    sheet.y += 2
-    sheet.paragraph(
-        "Unit: one scalar of a layer's output. Channel: one feature map, valued by its spatial "
-        "mean. Coverage says what the images exercised; it is not a score of the model's quality. See "
-        "“How to read this report”.",
-        CAPTION,
-    )
 
 
 def _draw_facts(sheet: Sheet, result: Result) -> None:
@@ -137,9 +131,17 @@ def _draw_verdict(sheet: Sheet, result: Result) -> None:
         return
     sheet.room(30)
     sheet.text("Verdict", LEFT, sheet.y + 3.5, H2, WIDTH)
+    sheet.y += 6
+    sheet.paragraph(
+        "Unit: one scalar of a layer's output. Channel: one feature map, valued by its spatial "
+        "mean. Coverage says what the images exercised; it is not a score of the model's quality: "
+        "see “How to read this report”.",
+        CAPTION,
+        after=0.5,
+    )
     widths = (21.0, 25.0, 16.0, 16.5, 18.0, 16.0)
     columns = [
-        GridColumn("Metric", 28, style=SMALL.bold()),
+        GridColumn("Metric", 28),
         GridColumn("Name", WIDTH - 28 - sum(widths), lines=2),
     ]
     for number, view in enumerate(VIEWS):
@@ -150,7 +152,6 @@ def _draw_verdict(sheet: Sheet, result: Result) -> None:
             GridColumn("total", total, "right", group=group),
             GridColumn("coverage", coverage, "right", style=SMALL.bold(), group=group),
         ]
-    sheet.y += 5
     draw_grid(
         sheet,
         columns,
@@ -185,7 +186,7 @@ def _draw_other_totals(sheet: Sheet, result: Result) -> None:
     for table in tables:
         assert table.total is not None
         described = "   ".join(
-            f"{column.name}: {figures.cell_text(cell, column)}"
+            f"{column.name.replace(' ', _NO_BREAK)}: {figures.cell_text(cell, column)}"
             for column, cell in zip(table.columns, table.total, strict=True)
             if column.kind != "text"
         )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from cleanai_onnx.report.typesetting import Style
 from cleanai_onnx.report.pdf_sheet import (
     ACCENT,
     BOTTOM,
@@ -20,6 +19,7 @@ from cleanai_onnx.report.pdf_sheet import (
     Align,
     Sheet,
 )
+from cleanai_onnx.report.typesetting import Style
 
 __all__ = ["PADDING", "GridCell", "GridColumn", "draw_grid", "grid_height"]
 

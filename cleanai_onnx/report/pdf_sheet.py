@@ -12,8 +12,9 @@ from typing import Literal
 
 from fpdf import FPDF
 
-from cleanai_onnx.report.typesetting import Face, Style, Typesetter
 from cleanai_onnx.report.names import printable
+from cleanai_onnx.report.scripts import is_right_to_left, visual
+from cleanai_onnx.report.typesetting import Face, Style, Typesetter
 
 __all__ = [
     "ACCENT",
@@ -182,7 +183,7 @@ class Sheet:
             x += (width - taken) / 2
         self.pdf.set_font(style.face.family, size=style.size)
         self.pdf.set_text_color(*style.color)
-        self.pdf.text(x, baseline, shown)
+        self.pdf.text(x, baseline, visual(shown) if is_right_to_left(shown) else shown)
         return taken
 
     def rect(self, x: float, y: float, width: float, height: float, color: Color) -> None:

@@ -16,6 +16,7 @@ from fpdf import FPDF
 from fpdf.fonts import TTFFont
 
 from cleanai_onnx.report.names import ELLIPSIS, printable
+from cleanai_onnx.report.scripts import is_right_to_left, joined
 
 __all__ = ["Face", "Style", "Typesetter"]
 
@@ -80,12 +81,21 @@ class Typesetter:
         self._files.close()
 
     def clean(self, text: str, face: Face = Face.TEXT) -> str:
-        """Return `text` with what the face cannot show written as code points."""
+        """Return `text` with what the face cannot show written as code points.
+
+        The order is that of reading; `visual` turns it into that of drawing.
+        """
         key = (text, face)
         found = self._clean.get(key)
         if found is None:
             cmap = self._fonts[face].cmap
-            found = printable(text, _LONGEST, has=lambda character: ord(character) in cmap)
+
+            def has(character: str) -> bool:
+                return ord(character) in cmap
+
+            found = printable(text, _LONGEST, has=has)
+            if is_right_to_left(found):
+                found = joined(found, has)
             self._clean[key] = found
         return found
 

@@ -1,5 +1,13 @@
 """onnxruntime sessions: a batch in, the activations of all taps out, as JAX arrays without a copy."""
 
-from cleanai_onnx.runtime.session import Session, available_device, require_onnxruntime
+from cleanai_onnx.runtime.compilation_cache import use_compilation_cache
+from cleanai_onnx.runtime.memory import available_memory
+from cleanai_onnx.runtime.session import Device, Session, require_onnxruntime
 
-__all__ = ["Session", "available_device", "require_onnxruntime"]
+__all__ = [
+    "Device",
+    "Session",
+    "available_memory",
+    "require_onnxruntime",
+    "use_compilation_cache",
+]

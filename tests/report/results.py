@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -144,7 +145,7 @@ def _metric_tables(
     for metric, title in PAIR_METRICS.items():
         rows = []
         for (left, right), (a, b) in zip(
-            zip(names, names[1:], strict=False), zip(sizes, sizes[1:], strict=False), strict=True
+            itertools.pairwise(names), itertools.pairwise(sizes), strict=True
         ):
             covered = int(a * b * draw(0, 0.001))
             rows.append((left, right, covered, a * b, covered / (a * b)))
@@ -327,7 +328,7 @@ def tiny_result() -> Result:
 
 
 def resnet50_like(depths: Sequence[int] = (3, 4, 6, 3), images: int = 64) -> Result:
-    """A result of the size of ResNet-50: 49 layers, 34 tables, 22,720 channels."""
+    """A result of the size of ResNet-50: 49 layers, 36 tables, 22,720 channels."""
     layers = [_layer("/relu/Relu_output_0", "relu", "Relu", (64, 112, 112))]
     for stage, (depth, width, side) in enumerate(
         zip(depths, (64, 128, 256, 512), (56, 28, 14, 7), strict=True), 1
@@ -372,7 +373,7 @@ def hostile_result() -> Result:
     layers = tuple(
         LayerFacts(name, label, "Re[b]lu\x00", (channels, 5, 5), 0, channels * 25, channels)
         for name, label, channels in zip(
-            HOSTILE_NAMES, HOSTILE_NAMES[1:] + ("",), range(3, 60), strict=False
+            HOSTILE_NAMES, (*HOSTILE_NAMES[1:], ""), range(3, 60), strict=False
         )
     )
     evil = "\u202e" + "".join(HOSTILE_NAMES)
@@ -382,7 +383,7 @@ def hostile_result() -> Result:
             HOSTILE_NAMES[0] + HOSTILE_NAMES[3],
             file="../../\x1b]0;title\x07evil{nb}.onnx",
             producer=evil,
-            operators={name: 1 for name in HOSTILE_NAMES},
+            operators=dict.fromkeys(HOSTILE_NAMES, 1),
             opsets={"": 20, "卷积.custom\x00": 1},
             inputs=(TensorFacts(evil, "float32", (evil, 3, 8, 8)),),
             outputs=(),

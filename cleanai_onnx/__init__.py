@@ -1,0 +1,68 @@
+"""Coverage for neural networks: how much of an ONNX model did your test images exercise?
+
+>>> import cleanai_onnx
+>>> result = cleanai_onnx.analyze("model.onnx", "images/")
+>>> result.summary()
+>>> result.to_pdf("report.pdf")
+
+The names below are the public API. They are imported when first used, so that importing the package
+costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cleanai_onnx._version import __version__
+
+if TYPE_CHECKING:
+    from cleanai_onnx.analysis import Analyzer, analyze
+    from cleanai_onnx.coverage import Parameters
+    from cleanai_onnx.errors import (
+        CleanAIError,
+        ImageError,
+        ModelError,
+        OutputError,
+        UsageError,
+    )
+    from cleanai_onnx.report import read as load_result
+    from cleanai_onnx.result import Result
+
+__all__ = [
+    "Analyzer",
+    "CleanAIError",
+    "ImageError",
+    "ModelError",
+    "OutputError",
+    "Parameters",
+    "Result",
+    "UsageError",
+    "__version__",
+    "analyze",
+    "load_result",
+]
+
+_HOMES = {
+    "Analyzer": ("cleanai_onnx.analysis", "Analyzer"),
+    "analyze": ("cleanai_onnx.analysis", "analyze"),
+    "Parameters": ("cleanai_onnx.coverage", "Parameters"),
+    "Result": ("cleanai_onnx.result", "Result"),
+    "load_result": ("cleanai_onnx.report", "read"),
+    **{
+        name: ("cleanai_onnx.errors", name)
+        for name in ("CleanAIError", "ImageError", "ModelError", "OutputError", "UsageError")
+    },
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module, attribute = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,67 @@
+"""Which images a report shows: those with the lowest and the highest coverage."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cleanai_onnx.coverage.scores import RANKED_BY, Scores
+
+__all__ = ["Extremes", "Ranked"]
+
+LOWEST = "lowest coverage"
+HIGHEST = "highest coverage"
+
+
+class Ranked(NamedTuple):
+    """An image with its score and everything that the report says of it."""
+
+    score: float
+    index: int
+    name: str
+    model: np.ndarray
+    layers: np.ndarray
+
+
+class Extremes:
+    """Keeps the `count` images with the lowest and the `count` with the highest score.
+
+    Of images with equal scores the earlier one ranks first. An image without a score (NaN) is not
+    ranked. Memory does not grow with the number of images.
+    """
+
+    def __init__(self, names: Sequence[str], count: int) -> None:
+        self._column = list(names).index(RANKED_BY)
+        self._count = count
+        self._low: list[tuple[float, int, Ranked]] = []
+        self._high: list[tuple[float, int, Ranked]] = []
+
+    def add(self, names: Sequence[str], indexes: Sequence[int], scores: Scores) -> None:
+        """Rank the images of a batch."""
+        for row, (name, index) in enumerate(zip(names, indexes, strict=True)):
+            score = float(scores.model[row, self._column])
+            if np.isnan(score):
+                continue
+            for heap, key in ((self._low, -score), (self._high, score)):
+                if len(heap) < self._count or (key, -index) > heap[0][:2]:
+                    ranked = Ranked(
+                        score, index, name, scores.model[row].copy(), scores.layers[row].copy()
+                    )
+                    heapq.heappush(heap, (key, -index, ranked))
+                    if len(heap) > self._count:
+                        heapq.heappop(heap)
+
+    def ranked(self) -> list[tuple[str, Ranked]]:
+        """Return (role, image), the lowest first and then the highest, none of them twice."""
+        low = [entry[2] for entry in sorted(self._low, reverse=True)]
+        high = [entry[2] for entry in sorted(self._high, reverse=True)]
+        # A small suite would show an image on both sides: each goes to the side it is nearer to.
+        total = {image.index: image for image in (*low, *high)}
+        if len(total) < len(low) + len(high):
+            order = sorted(total.values(), key=lambda image: (image.score, image.index))
+            half = len(order) // 2
+            low, high = order[:half], order[half:][::-1]
+        return [(LOWEST, image) for image in low] + [(HIGHEST, image) for image in high]
