@@ -36,11 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Analyzer", "analyze"]
 
-LARGEST_BATCH = 16
+LARGEST_BATCH = 8
 """Larger batches bring no speed, and kernels unrolled over the batch take longer to compile."""
+LARGEST_SMALL_BATCH = 32
+SMALL_INPUT_BYTES = 2**20
+"""Models with fewer activations for each input than this run in larger batches: what costs there is
+not the arithmetic but each step."""
 TAPPED_BYTES = 320 * 2**20
 """Activations of one batch are kept below this, so that they stay near the processor's cache."""
-FEATURED = 6
+FEATURED = 5
 """Images with the lowest coverage that the report shows, and as many with the highest."""
 RUNTIME_BYTES = 512 * 2**20
 """Left to onnxruntime's and XLA's own needs when a batch size is chosen."""
@@ -194,8 +198,7 @@ class Analyzer:
                 }
             )
             self._jax_device = next(iter(buffers[0].devices()))
-            with self._on_device():
-                self._state = coverage.init(self.layers, self.parameters)
+            self._state = coverage.init(self.layers, self.parameters, self._jax_device)
         names = coverage.score_names(self.parameters)
         self._score_names = names
         self._extremes = coverage.Extremes(names, FEATURED)
@@ -295,10 +298,8 @@ class Analyzer:
             if len(self._pair_rows) == 2:
                 return
             if self._pair is None or index in self._pair:
-                import jax
-
-                # The buffers are overwritten by the next run, so the copy must be complete.
-                rows = jax.block_until_ready([layer[row : row + 1].copy() for layer in activations])
+                # Copies, because the next run overwrites the buffers.
+                rows = coverage.rows_of(self._state, activations, row)
                 self._pair_rows[index] = (names[row], rows)
 
     def result(
@@ -449,8 +450,8 @@ class Analyzer:
         fits = min(
             (room - RUNTIME_BYTES) // 2 // each,
             TAPPED_BYTES // max(tapped, 1),
-            LARGEST_BATCH,
-            _power_of_two_from(most) if most else LARGEST_BATCH,
+            LARGEST_SMALL_BATCH if tapped < SMALL_INPUT_BYTES else LARGEST_BATCH,
+            _power_of_two_from(most) if most else LARGEST_SMALL_BATCH,
         )
         return _power_of_two_below(max(int(fits), 1))
 
@@ -571,7 +572,7 @@ def analyze(
                     break
                 analyzer.update(batch.data[: batch.valid], batch.names, batch.indexes)
                 if done is not None:
-                    done(batch.valid + len(batches.skipped) - 0)
+                    done(batches.used + len(batches.skipped))
             skipped = batches.skipped
         return analyzer.result(
             images=ImageFacts(

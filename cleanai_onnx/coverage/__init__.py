@@ -11,6 +11,7 @@ from cleanai_onnx.coverage.engine import (
     count_pairs,
     init,
     merge,
+    rows_of,
     update,
 )
 from cleanai_onnx.coverage.featured import Extremes
@@ -33,6 +34,7 @@ __all__ = [
     "count_pairs",
     "init",
     "merge",
+    "rows_of",
     "score_names",
     "scores_of",
     "update",

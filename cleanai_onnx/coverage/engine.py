@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -32,6 +31,7 @@ __all__ = [
     "counter_names",
     "init",
     "merge",
+    "rows_of",
     "update",
 ]
 
@@ -100,8 +100,11 @@ def is_vector(layer: LayerFacts) -> bool:
     return layer.units == layer.channels
 
 
-def init(layers: Sequence[LayerFacts], parameters: Parameters) -> State:
-    """Return the state before the first input; it is the identity of `merge`."""
+def init(
+    layers: Sequence[LayerFacts], parameters: Parameters, device: jax.Device | None = None
+) -> State:
+    """Return the state before the first input, on `device`; it is the identity of `merge`."""
+    device = device or jax.devices()[0]
     zeros = ViewTotals(
         tuple((0,) * len(counter_names(parameters)) for _ in layers), (0.0,) * len(layers)
     )
@@ -109,11 +112,13 @@ def init(layers: Sequence[LayerFacts], parameters: Parameters) -> State:
         layers=tuple(layers),
         parameters=parameters,
         inputs=0,
-        units=tuple(initial_state(layer.units) for layer in layers),
+        units=tuple(initial_state(layer.units, device) for layer in layers),
         channels=tuple(
-            None if is_vector(layer) else initial_state(layer.channels) for layer in layers
+            None if is_vector(layer) else initial_state(layer.channels, device) for layer in layers
         ),
-        fired=tuple(jnp.zeros((layer.channels,), jnp.int32) for layer in layers),
+        fired=tuple(
+            jax.device_put(np.zeros(layer.channels, np.int32), device) for layer in layers
+        ),
         unit_totals=zeros,
         channel_totals=zeros,
         nan_values=(0,) * len(layers),
@@ -142,8 +147,8 @@ def update(
         Of the `valid` inputs.
     """
     kernels = kernels_for(state.parameters)
-    rows = jnp.int32(valid)
-    bound_rows = jnp.int32(min(max(state.parameters.bounds_from - state.inputs, 0), valid))
+    rows = np.int32(valid)
+    bound_rows = np.int32(min(max(state.parameters.bounds_from - state.inputs, 0), valid))
     units, channels, fired, pending = [], [], [], []
     for layer, unit_state, channel_state, counts, a in zip(
         state.layers, state.units, state.channels, state.fired, activations, strict=True
@@ -212,6 +217,12 @@ def _nan_values(
         flat = activations[index].reshape(activations[index].shape[0], -1)
         found[index] += int(np.asarray(kernels.count_nan(flat))[: means.shape[0]].sum())
     return tuple(found)
+
+
+def rows_of(state: State, activations: Sequence[Array], row: int) -> list[Array]:
+    """Return copies of one input's activations, ``(1, N)`` for each layer, complete on return."""
+    kernels = kernels_for(state.parameters)
+    return jax.block_until_ready([kernels.row(layer, np.int32(row)) for layer in activations])
 
 
 def count_pairs(
@@ -309,7 +320,7 @@ def _evidence(
         for units, channels in zip(state.units, state.channels, strict=True)
     ]
     covered = [
-        np.asarray(kernels.covered(array, jnp.int32(state.inputs), jnp.bool_(nan > 0))).tolist()
+        np.asarray(kernels.covered(array, np.int32(state.inputs), np.bool_(nan > 0))).tolist()
         for array, nan in zip(arrays, state.nan_values, strict=True)
     ]
     bounds = [np.asarray(array.bounds).tolist() for array in arrays]

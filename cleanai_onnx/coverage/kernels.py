@@ -6,15 +6,16 @@ keep their state in place (the old state is donated).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
-from cleanai_onnx.coverage.metric import Facts, UnitState
+from cleanai_onnx.coverage.metric import Facts, Mark, UnitState
 from cleanai_onnx.coverage.pairs import count_pair
 from cleanai_onnx.coverage.parameters import Parameters
 from cleanai_onnx.coverage.registry import METRICS
@@ -44,6 +45,8 @@ SELECTED_BIT = 7
 """The bit of `LayerState.marks` for the k largest; the bits below are the metrics' marks."""
 
 
+SMALL = 2**18
+"""Elements of a batch up to which a layer is folded by a reduction over the batch."""
 STATE_BYTES = 9
 """Bytes that the state keeps for each neuron, in each view."""
 
@@ -80,17 +83,18 @@ class Kernels(NamedTuple):
     merge: Callable[[LayerState, LayerState], LayerState]
     pair: Callable[..., Array]
     count_nan: Callable[[Array], Array]
+    row: Callable[[Array, Any], Array]
 
 
-def initial_state(size: int) -> LayerState:
-    """Return the state of a layer of `size` neurons before the first input."""
-    return LayerState(
-        extrema=lax.complex(
-            jnp.full((size,), jnp.inf, jnp.float32), jnp.full((size,), -jnp.inf, jnp.float32)
-        ),
-        marks=jnp.zeros((size,), jnp.uint8),
-        bounds=jnp.array([jnp.inf, -jnp.inf], jnp.float32),
-    )
+def initial_state(size: int, device: jax.Device | None = None) -> LayerState:
+    """Return the state of a layer of `size` neurons before the first input.
+
+    Committed to a device like everything that follows, so that kernels are compiled only once.
+    """
+    extrema = np.full(size, complex(np.inf, -np.inf), np.complex64)
+    bounds = np.array([np.inf, -np.inf], np.float32)
+    arrays = (extrema, np.zeros(size, np.uint8), bounds)
+    return LayerState(*jax.device_put(arrays, device or jax.devices()[0]))
 
 
 @cache
@@ -121,15 +125,7 @@ def kernels_for(parameters: Parameters) -> Kernels:
         counts = count_rows(
             [a], [lambda part, holds=holds: holds(part, columns) for holds in counters], valid
         )
-        rows = valid_rows(a, valid)
-        unit_low, unit_high = state.extrema.real, state.extrema.imag
-        for row in rows:
-            unit_low, unit_high = lower(unit_low, row), upper(unit_high, row)
-        marked = state.marks
-        for index, row in enumerate(rows):
-            of_row = Facts(*(fact[index] for fact in facts))
-            for bit, holds in enumerate(marks):
-                marked |= jnp.where(holds(row, of_row), jnp.uint8(1 << bit), jnp.uint8(0))
+        unit_low, unit_high, marked = _fold_inputs(state, a, facts, marks, valid)
         used = jnp.arange(a.shape[0])[:, None] < valid
         targets = jnp.where(used & (values > -jnp.inf), indices, a.shape[1]).reshape(-1)
         selected = jnp.uint8(1 << SELECTED_BIT)
@@ -163,6 +159,7 @@ def kernels_for(parameters: Parameters) -> Kernels:
         merge=compiled(_merge),
         pair=compiled(lambda a, b: count_pair(a, b, parameters.value_threshold)),
         count_nan=compiled(lambda a: jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)),
+        row=compiled(lambda a, index: lax.dynamic_slice_in_dim(a, index, 1)),
     )
 
 
@@ -209,6 +206,36 @@ def _fired(fired: Array, values: Array, valid: Array) -> Array:
     """Add, for each channel, the inputs of the batch on which its value is above zero."""
     used = jnp.arange(values.shape[0])[:, None] < valid
     return fired + jnp.sum((values > 0) & used, axis=0, dtype=jnp.int32)
+
+
+def _fold_inputs(
+    state: LayerState, a: Array, facts: Facts, marks: Sequence[Mark], valid: Array
+) -> tuple[Array, Array, Array]:
+    """Fold the inputs of a batch into each neuron's minimum, maximum and marks.
+
+    A reduction over the batch reads a large array with long strides, so there the inputs are folded
+    one by one in a single elementwise loop; for a small array the reduction compiles faster.
+    """
+    low, high, marked = state.extrema.real, state.extrema.imag, state.marks
+
+    def flags(elements: Array, of: Facts) -> Array:
+        found = jnp.zeros(elements.shape, jnp.uint8)
+        for bit, holds in enumerate(marks):
+            found |= jnp.where(holds(elements, of), jnp.uint8(1 << bit), jnp.uint8(0))
+        return found
+
+    if a.size <= SMALL:
+        numbers = jnp.where(jnp.arange(a.shape[0])[:, None] < valid, a, jnp.nan)
+        found = flags(numbers, Facts(*(fact[:, None] for fact in facts)))
+        return (
+            lower(low, lax.reduce(numbers, jnp.float32(jnp.inf), lower, (0,))),
+            upper(high, lax.reduce(numbers, jnp.float32(-jnp.inf), upper, (0,))),
+            marked | lax.reduce(found, jnp.uint8(0), lax.bitwise_or, (0,)),
+        )
+    for index, row in enumerate(valid_rows(a, valid)):
+        low, high = lower(low, row), upper(high, row)
+        marked |= flags(row, Facts(*(fact[index] for fact in facts)))
+    return low, high, marked
 
 
 def _absolute_extrema(a: Array, low: Array, high: Array, valid: Array) -> RowExtrema:

@@ -55,6 +55,8 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 }
 """Functions that are recognised when several nodes compute them, by the report's names."""
 
+_EXPECTED = {name: function(_GRID) for name, function in FUNCTIONS.items()}
+
 # A composite is looked for around these; every function above needs one of them.
 _KEYS = frozenset(
     {"Abs", "Clip", "Elu", "Erf", "Exp", "HardSigmoid", "Max", "Min", "Relu", "Sigmoid", "Softplus",
@@ -186,8 +188,8 @@ def _worth(members: frozenset[int], topology: Topology) -> bool:
 def _name_of(result: Array) -> str | None:
     if not np.all(np.isfinite(result)):
         return None
-    for name, function in FUNCTIONS.items():
-        if np.all(np.abs(result - function(_GRID)) <= _TOLERANCE):
+    for name, expected in _EXPECTED.items():
+        if np.all(np.abs(result - expected) <= _TOLERANCE):
             return name
     return _leaky(result)
 

@@ -93,24 +93,29 @@ def estimate_memory(model: Model, input_shape: tuple[int, ...], taps: Taps) -> M
         batch_bytes=fed_bytes + exposed + _peak(model, sizes, inferred),
         largest=largest,
         unknown_tensors=tuple(unknown),
-        unsized=_unsized(model, set(unknown), inferred),
+        unsized=_unsized(model, inferred),
     )
 
 
-def _unsized(model: Model, unknown: set[str], inferred: Inferred) -> tuple[str, ...]:
-    suspects = [
-        node
-        for node in model.proto.graph.node
-        if size_operands(node) and not unknown.isdisjoint(node.output)
-    ]
-    if not suspects:
-        return ()
-    free = value_free(Topology.of(model.proto.graph), inferred.shapes)
-    return tuple(
-        node.output[0]
-        for node in suspects
-        if free.issuperset(size_operands(node)) and _known_data(node, inferred)
-    )
+def _unsized(model: Model, inferred: Inferred) -> tuple[str, ...]:
+    found: list[str] = []
+    outer: frozenset[str] = frozenset()
+    for graph in all_graphs(model.proto.graph):
+        suspects = [
+            node
+            for node in graph.node
+            if size_operands(node) and inferred.known(node.output[0]) is None
+        ]
+        if not suspects and outer:
+            continue
+        free = outer | value_free(Topology.of(graph), inferred.shapes, outer)
+        outer = outer or free
+        found += [
+            node.output[0]
+            for node in suspects
+            if free.issuperset(size_operands(node)) and _known_data(node, inferred)
+        ]
+    return tuple(found)
 
 
 def _known_data(node: onnx.NodeProto, inferred: Inferred) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from cleanai_onnx.errors import ModelError
@@ -96,29 +98,53 @@ def _inferred(lean: onnx.ModelProto) -> onnx.ModelProto:
 
 def _resolve_sizes(lean: onnx.ModelProto, shapes: Mapping[str, Shape]) -> bool:
     """Replace computed sizes of allocating nodes by constants; return whether there were any."""
-    waiting = [
-        node
-        for node in lean.graph.node
-        if size_operands(node) and not _is_known(shapes.get(node.output[0]))
-    ]
-    if not waiting:
+    graphs = list(all_graphs(lean.graph))
+    waiting = {
+        position: [
+            node
+            for node in graph.node
+            # What onnx inferred inside subgraphs is not looked at: it sees no outer constants.
+            if size_operands(node) and (position > 0 or not _is_known(shapes.get(node.output[0])))
+        ]
+        for position, graph in enumerate(graphs)
+    }
+    if not any(waiting.values()):
         return False
-    topology = Topology.of(lean.graph)
     opset = next((o.version for o in lean.opset_import if o.domain in ("", "ai.onnx")), 1)
-    values = computed_sizes(topology, shapes, opset)
-    stored = set(topology.initializers)
+    outer: dict[str, npt.NDArray[np.generic]] = {}
     changed = False
-    for node in waiting:
-        for name in size_operands(node):
-            if name in values and f"{name}:computed" not in stored:
-                constant = onnx.numpy_helper.from_array(values[name], f"{name}:computed")
-                lean.graph.initializer.append(constant)
-                stored.add(constant.name)
-            if name in values:
-                inputs = [f"{name}:computed" if old == name else old for old in node.input]
-                del node.input[:]
-                node.input.extend(inputs)
-                changed = True
+    for position, graph in enumerate(graphs):
+        topology = Topology.of(graph)
+        values = outer | computed_sizes(topology, shapes, opset)
+        if position == 0:
+            outer = values | _constants(topology)
+        for node in waiting[position]:
+            changed |= _put_in(node, graph, values)
+    return changed
+
+
+def _constants(topology: Topology) -> dict[str, npt.NDArray[np.generic]]:
+    found = ((name, topology.constant(name)) for name in topology.initializers)
+    return {name: value for name, value in found if value is not None}
+
+
+def _put_in(
+    node: onnx.NodeProto, graph: onnx.GraphProto, values: Mapping[str, npt.NDArray[np.generic]]
+) -> bool:
+    """Make a node read constants in place of the sizes that are known; return whether it did."""
+    changed = False
+    stored = {tensor.name for tensor in graph.initializer}
+    for name in size_operands(node):
+        if name not in values:
+            continue
+        constant = f"{name}:computed"
+        if constant not in stored:
+            graph.initializer.append(onnx.numpy_helper.from_array(values[name], constant))
+            stored.add(constant)
+        inputs = [constant if old == name else old for old in node.input]
+        del node.input[:]
+        node.input.extend(inputs)
+        changed = True
     return changed
 
 

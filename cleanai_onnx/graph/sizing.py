@@ -63,9 +63,14 @@ def size_operands(node: onnx.NodeProto) -> tuple[str, ...]:
     return tuple(node.input[p] for p in positions if p < len(node.input) and node.input[p])
 
 
-def value_free(topology: Topology, shapes: Mapping[str, Shape]) -> frozenset[str]:
-    """Return the tensors that follow from constants and known shapes alone."""
-    free = set(topology.initializers)
+def value_free(
+    topology: Topology, shapes: Mapping[str, Shape], outer: frozenset[str] = frozenset()
+) -> frozenset[str]:
+    """Return the tensors that follow from constants and known shapes alone.
+
+    `outer` are such tensors of the graph around a subgraph.
+    """
+    free = set(topology.initializers) | outer
     for node in topology.graph.node:
         if node.op_type in ("Shape", "Size"):
             known = shapes.get(node.input[0])

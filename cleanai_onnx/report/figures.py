@@ -101,7 +101,7 @@ def duration(seconds: float) -> str:
 
 def parameter(setting: object) -> str:
     """Return the value of a parameter or option in words; sequences keep their nesting."""
-    if setting is None:
+    if setting is None or setting in ("", (), [], {}):
         return "none"
     if isinstance(setting, bool):
         return "yes" if setting else "no"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["ELLIPSIS", "escape", "named", "printable", "ranges", "shorten"]
+__all__ = ["ELLIPSIS", "escape", "file_stem", "named", "printable", "ranges", "shorten"]
 
 ELLIPSIS = "…"
 
@@ -104,3 +104,12 @@ def ranges(numbers: Sequence[int], limit: int = 60, dash: str = "-") -> str:
         shown.append(piece)
         position = end + 1
     return ", ".join(shown)
+
+
+def file_stem(name: str) -> str:
+    """Return `name` as a part of a file name on any system: letters, digits, ``-``, ``_``, ``.``.
+
+    Other letters of any script are kept; what remains becomes ``_``, and the length is bounded.
+    """
+    kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    return kept.strip(".")[:100] or "model"

@@ -151,5 +151,6 @@ def draw_reading(sheet: Sheet, result: Result) -> None:
     sheet.text("References", LEFT, sheet.y + 4, H2, WIDTH)
     sheet.y += 7
     for number, text in enumerate(REFERENCES, 1):
-        sheet.text(f"[{number}]", LEFT, sheet.y + 3.33, BODY, 8)
-        sheet.paragraph(text, x=LEFT + 9, width=WIDTH - 9)
+        sheet.room(8)
+        sheet.text(f"[{number}]", LEFT, sheet.y + 2.8, SMALL, 7)
+        sheet.paragraph(text, SMALL, x=LEFT + 7.5, width=WIDTH - 7.5, after=0.8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from PIL import Image
@@ -11,15 +12,15 @@ from PIL import Image
 from cleanai_onnx.report import figures
 from cleanai_onnx.report.digest import is_score_ratio
 from cleanai_onnx.report.names import named, printable
-from cleanai_onnx.report.pdf_sheet import CAPTION, GREY, H2, LEFT, PANEL, SMALL, WIDTH, Sheet
+from cleanai_onnx.report.pdf_sheet import CAPTION, H2, LEFT, PANEL, SMALL, WIDTH, Sheet
 from cleanai_onnx.result import FeaturedImage, Result
 
 __all__ = ["draw_featured_images"]
 
-_ABREAST = 5
+_ABREAST = 6
 _GUTTER = 4.0
 _CARD = (WIDTH - (_ABREAST - 1) * _GUTTER) / _ABREAST
-_SCORES = 5
+_SCORES = 4
 _LARGEST_SIDE = 2048
 
 
@@ -43,7 +44,7 @@ def draw_featured_images(sheet: Sheet, result: Result) -> None:
             row = images[start : start + _ABREAST]
             names = [sheet.type.wrap(named(image.path), SMALL, _CARD, 2) for image in row]
             named_at = _CARD + 7.3 + 3.3 * max(map(len, names))
-            height = named_at + 3.6 * max(min(_SCORES, len(image.scores)) for image in row)
+            height = named_at + 3.6 * max(len(_scores(result, image)) for image in row)
             broke = sheet.room(height + 9)
             if start == 0 or broke:
                 sheet.text(role[:1].upper() + role[1:], LEFT, sheet.y + 4, H2, WIDTH)
@@ -74,11 +75,18 @@ def _draw_card(sheet: Sheet, image: FeaturedImage, name: Sequence[str], x: float
         sheet.text(line, x, y, SMALL, _CARD)
 
 
+def _scores(result: Result, image: FeaturedImage) -> list[tuple[str, str]]:
+    """Return the scores to show, in words: coverages, or others where there are none."""
+    ratios = [name for name in image.scores if is_score_ratio(result, name)]
+    if not ratios:
+        return [(name, figures.value(image.scores[name])) for name in image.scores][:_SCORES]
+    return [(name, figures.percent(image.scores[name])) for name in ratios[:_SCORES]]
+
+
 def _draw_scores(sheet: Sheet, result: Result, image: FeaturedImage, x: float, y: float) -> None:
-    for score, number in list(image.scores.items())[:_SCORES]:
-        shown = figures.percent(number) if is_score_ratio(result, score) else figures.value(number)
-        sheet.text(score, x, y, CAPTION.colored(GREY), _CARD - 17)
-        sheet.text(shown, x + _CARD - 17, y, SMALL.bold(), 17, "right")
+    for name, shown in _scores(result, image):
+        sheet.text(name, x, y, replace(CAPTION, size=6.6), _CARD - 11.5)
+        sheet.text(shown, x + _CARD - 11, y, replace(SMALL.bold(), size=6.8), 11, "right")
         y += 3.6
 
 

@@ -7,6 +7,7 @@ fast, and adjacent texts apart: each is fitted into the width that it was given.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -268,6 +269,9 @@ class Sheet:
             self.y += 5
         self.bookmark(title, level)
         style, height = (H1, 11.0) if level == 0 else (H2, 7.5)
+        width = self.type.width(self.type.clean(title), style)
+        if width > WIDTH:
+            style = replace(style, size=style.size * max(0.75, WIDTH / width))
         self.text(title, LEFT, self.y + height * 0.6, style, WIDTH)
         self.y += height
 

@@ -10,6 +10,7 @@ from cleanai_onnx.report.digest import layer_title
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.pdf_grid import PADDING, GridCell, GridColumn, draw_grid, grid_height
 from cleanai_onnx.report.pdf_sheet import BOTTOM, CAPTION, GREY, SMALL, TOP, WIDTH, Sheet
+from cleanai_onnx.report.typesetting import Style
 from cleanai_onnx.result import Cell, Result, Table
 
 __all__ = ["begin_table", "draw_layer_index", "table_title"]
@@ -20,8 +21,8 @@ _NARROWEST_TEXT = 34.0
 _ENOUGH_TEXT = 62.0
 _NARROWEST_BAR, _WIDEST_BAR = 15.0, 40.0
 _NUMBER = (21.0, 36.0)
-_INTRODUCTION = 27.0
-"""About what stands above a table: title, definition, source and parameters."""
+_MOST_LINES = 8
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def table_title(table: Table) -> str:
@@ -31,7 +32,7 @@ def table_title(table: Table) -> str:
 
 def begin_table(sheet: Sheet, result: Result, table: Table) -> None:
     """Draw a table with its heading, on a new page where it would be torn apart needlessly."""
-    height = _table_height(table)
+    height = _table_height(sheet, table)
     room = BOTTOM - sheet.y
     torn = height > room and (height <= BOTTOM - TOP or room < 90)
     sheet.section(table_title(table), level=1, new_page=torn)
@@ -39,17 +40,9 @@ def begin_table(sheet: Sheet, result: Result, table: Table) -> None:
 
 
 def _draw_table(sheet: Sheet, result: Result, table: Table) -> None:
-    """Draw a table below the cursor: definition, source, parameters, then the numbers.
-
-    The section's heading must have been drawn already.
-    """
-    sheet.paragraph(table.definition, SMALL, most=8, after=0.4)
-    said = f"Source: {table.source or figures.NOTHING}"
-    if table.parameters:
-        said += f"   ·   Parameters: {figures.parameter(table.parameters)}"
-    sheet.paragraph(said, CAPTION, most=6, after=0.4)
-    for note in table.notes:
-        sheet.paragraph(f"Note: {note}", CAPTION, most=6, after=0.4)
+    """Draw a table below the cursor: definition, source, parameters, then the numbers."""
+    for text, style in _introduction(table):
+        sheet.paragraph(text, style, most=_MOST_LINES, after=0.4)
     sheet.y += 1.2
     texts = [i for i, column in enumerate(table.columns) if column.kind == "text"]
     numbers = [i for i, column in enumerate(table.columns) if column.kind != "text"]
@@ -59,9 +52,29 @@ def _draw_table(sheet: Sheet, result: Result, table: Table) -> None:
         sheet.y += 4
 
 
-def _table_height(table: Table) -> float:
+def _introduction(table: Table) -> list[tuple[str, Style]]:
+    """Return what stands between the heading of a table and its numbers."""
+    said = f"Source: {table.source or figures.NOTHING}"
+    if table.parameters:
+        pairs = [
+            f"{name}{_NO_BREAK}={_NO_BREAK}{figures.parameter(setting)}"
+            for name, setting in table.parameters.items()
+        ]
+        said += f"   ·   Parameters: {', '.join(pairs)}"
+    return [
+        (table.definition, SMALL),
+        (said, CAPTION),
+        *((f"Note: {note}", CAPTION) for note in table.notes),
+    ]
+
+
+def _table_height(sheet: Sheet, table: Table) -> float:
     """Return about how many millimetres a table takes."""
-    return _INTRODUCTION + 7.5 + grid_height(len(table.rows) + 1)
+    lines = sum(
+        len(sheet.type.wrap(text, style, WIDTH, _MOST_LINES))
+        for text, style in _introduction(table)
+    )
+    return 10.0 + 4.0 * lines + grid_height(len(table.rows) + 1)
 
 
 def _natural_width(sheet: Sheet, table: Table, index: int) -> float:

@@ -56,9 +56,10 @@ LIMITS: tuple[str, ...] = (
     "The value of these metrics is contested. Harel-Canada et al. [1] found that raising neuron "
     "coverage did not help to find defects and led to less natural inputs and more biased "
     "predictions. Li et al. [2] showed that structural criteria can be misleading: the coverage "
-    "of natural inputs has little to do with the number of errors found. Yan et al. [3] found "
-    "that coverage criteria correlate with each other, and not, or only weakly, with the "
-    "robustness of the model.",
+    "of natural inputs has little to do with the number of errors found. Yan et al. [3] ask "
+    "whether coverage grows with a model's quality, as it does for code, and show that this cannot "
+    "be taken for granted; Dong et al. [4] found little correlation between coverage and "
+    "robustness. A later study [5] comes to some more favourable conclusions.",
     "For these reasons this report gives no single quality score. Compare a metric only with "
     "itself: the same model, metric, view and parameters, on another suite of images; or another "
     "release of the model on the same suite. Thresholds are absolute unless the definition says "
@@ -74,6 +75,11 @@ REFERENCES: tuple[str, ...] = (
     "S. Yan, G. Tao, X. Liu, J. Zhai, S. Ma, L. Xu, X. Zhang. Correlations between Deep Neural "
     "Network Model Coverage Criteria and Model Quality. ESEC/FSE 2020. "
     "doi:10.1145/3368089.3409671",
+    "Y. Dong et al. There is Limited Correlation between Coverage and Robustness for Deep Neural "
+    "Networks. arXiv:1911.05904, 2019",
+    "M. Yan, J. Chen, X. Cao, Z. Wu, Y. Kang, Z. Wang. Revisiting Deep Neural Network Test "
+    "Coverage from the Test Effectiveness Perspective. Journal of Software: Evolution and "
+    "Process, 2023. arXiv:2010.04946",
     "K. Pei, Y. Cao, J. Yang, S. Jana. DeepXplore: Automated Whitebox Testing of Deep Learning "
     "Systems. SOSP 2017. doi:10.1145/3132747.3132785",
     "L. Ma et al. DeepGauge: Multi-Granularity Testing Criteria for Deep Learning Systems. ASE "

@@ -85,12 +85,20 @@ class _Printer:
     def _other_totals(self) -> None:
         for table in other_totals(self.result):
             assert table.total is not None
-            cells = ", ".join(
-                f"{column.name} {figures.cell_text(cell, column)}"
+            totals = [
+                self._safe(f"{column.name} {figures.cell_text(cell, column)}")
                 for column, cell in zip(table.columns, table.total, strict=True)
                 if column.kind != "text"
-            )
-            self._wrapped(f"{table.metric}, {table.view} view: {cells}", indent=2)
+            ]
+            line = self._safe(f"  {table.metric}, {table.view} view:")
+            for number, total in enumerate(totals, 1):
+                # A total stays on one line with its name, whatever spaces that has.
+                piece = total + ("," if number < len(totals) else "")
+                if _cells_of(line) + 1 + _cells_of(piece) > self.width:
+                    self._line(line)
+                    line = "   "
+                line += " " + piece
+            self._line(line)
 
     def _lowest_layers(self) -> None:
         by_metric = layer_tables(self.result)

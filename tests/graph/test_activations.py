@@ -107,8 +107,8 @@ FORMS = [
     ),
     (
         "Gelu",
-        "Mul x x s; Mul s x p; Mul cube p m; Add x m i; Mul k i j; Tanh j t; Add one t u; Mul x u v; "
-        "Mul half v y",
+        "Mul x x s; Mul s x p; Mul cube p m; Add x m i; Mul k i j; Tanh j t; Add one t u; "
+        "Mul x u v; Mul half v y",
     ),
     (
         "Gelu",

@@ -123,7 +123,7 @@ def test_constant_inputs(build):
 def test_missing_and_wrong_values(build):
     model = several(build, image=("N", 3, 8, 8), s=(2,))
     image = find_image_input(model)
-    with pytest.raises(ModelError, match="'s'.*--input-value s=VALUE"):
+    with pytest.raises(ModelError, match=r"'s'.*--input-value s=VALUE"):
         constant_inputs(model, image, {})
     for text in ("half", "[1, [2]]", '"1"', "null", "[1,2,3]", "[" * 100_000, "{}"):
         with pytest.raises(UsageError, match="'s'"):

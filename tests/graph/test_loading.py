@@ -74,7 +74,10 @@ REFUSED = {
     "custom domain": ([node("Op", ["x"], ["y"], domain="evil.corp")], "'evil.corp'"),
     "made twice": ([node("Relu", ["x"], ["y"]), node("Tanh", ["x"], ["y"])], "made twice"),
     "bad arity": ([node("Relu", ["x", "x", "x"], ["y"])], "not valid ONNX"),
-    "stride zero": ([node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[0, 1])], "strides"),
+    "stride zero": (
+        [node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[0, 1])],
+        "strides",
+    ),
 }
 
 
@@ -150,7 +153,7 @@ def test_paths(tmp_path):
         load_model(tmp_path / "missing.onnx")
     with pytest.raises(ModelError, match="folder"):
         load_model(tmp_path)
-    with pytest.raises(ModelError, match="cannot be read|no model file"):
+    with pytest.raises(ModelError, match=r"cannot be read|no model file"):
         load_model("a\0b.onnx")
 
 
@@ -279,7 +282,7 @@ def test_functions_that_unfold_without_end(build, depth):
             inner = [node("Relu", ["a"], ["b0"])]
         opsets = [helper.make_opsetid("", 17), helper.make_opsetid("l", 1)]
         proto.functions.append(helper.make_function("l", f"f{level}", ["a"], ["b0"], inner, opsets))
-    with pytest.raises(ModelError, match="unfold|calls itself"):
+    with pytest.raises(ModelError, match=r"unfold|calls itself"):
         load_model(proto)
 
 

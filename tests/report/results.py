@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from PIL import Image
 
@@ -267,7 +268,7 @@ def _result(
         ),
         images=ImageFacts("images/", used + len(skipped), used, skipped, "per_image.csv"),
         preprocessing=(
-            PreprocessingField("size", "224 × 224", "model input shape"),
+            PreprocessingField("size", "224 x 224", "model input shape"),
             PreprocessingField("resize", "256, bilinear", "--preset torchvision"),
             PreprocessingField("crop", "centre 224", "--preset torchvision"),
             PreprocessingField("mean", "0.485, 0.456, 0.406", "--preset torchvision"),
@@ -299,6 +300,7 @@ def _model(name: str, **changes: object) -> ModelFacts:
     return ModelFacts(**{**facts, **changes})  # type: ignore[arg-type]
 
 
+@cache
 def small_result() -> Result:
     """LeNet-5 on 200 digits: four layers, two skipped images."""
     layers = (
@@ -320,6 +322,7 @@ def small_result() -> Result:
     )
 
 
+@cache
 def tiny_result() -> Result:
     """Two layers on one image: no skips, no notes, no thumbnails."""
     layers = (_layer("act", "", "Relu", (2, 2, 2)), _layer("out", "", "Sigmoid", (3,)))
@@ -327,6 +330,7 @@ def tiny_result() -> Result:
     return result
 
 
+@cache
 def resnet50_like(depths: Sequence[int] = (3, 4, 6, 3), images: int = 64) -> Result:
     """A result of the size of ResNet-50: 49 layers, 36 tables, 22,720 channels."""
     layers = [_layer("/relu/Relu_output_0", "relu", "Relu", (64, 112, 112))]
@@ -368,6 +372,7 @@ def resnet50_like(depths: Sequence[int] = (3, 4, 6, 3), images: int = 64) -> Res
     )
 
 
+@cache
 def hostile_result() -> Result:
     """Names that try to break whatever shows them, and numbers that are none."""
     layers = tuple(
@@ -413,6 +418,7 @@ def hostile_result() -> Result:
         ("NaN", None, 10**30, -math.inf),
         (evil,),
     )
+    large = thumbnail(5, 200)
     featured = tuple(
         FeaturedImage(
             image.path,
@@ -420,7 +426,7 @@ def hostile_result() -> Result:
             evil if image.index == 3 else image.role,
             {evil: math.nan, "nc/unit": math.inf, "tc": -1.0, "x": 1e300, "y": 0.1, "z": 0.2},
             image.layers,
-            (b"not a PNG", None, thumbnail(5, 500), thumbnail(2))[image.index % 4],
+            (b"not a PNG", None, large, thumbnail(2))[image.index % 4],
         )
         for image in result.featured
     )

@@ -1,0 +1,7 @@
+"""``python -m cleanai_onnx``."""
+
+import sys
+
+from cleanai_onnx.cli import main
+
+sys.exit(main())

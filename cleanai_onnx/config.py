@@ -1,0 +1,319 @@
+"""One table of options: command line > environment > configuration file > default.
+
+The table drives the argument parser, the environment variables (``CLEANAI_ONNX_TOP_K``), the file
+reader (``[tool.cleanai-onnx]`` in `pyproject.toml`, or the top level of `cleanai-onnx.toml`) and the
+refusal of unknown keys.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cleanai_onnx.errors import UsageError
+
+__all__ = ["OPTIONS", "Option", "Settings", "Value", "gather"]
+
+FILES = ("cleanai-onnx.toml", "pyproject.toml")
+PREFIX = "CLEANAI_ONNX_"
+INTERNAL = frozenset({"CLEANAI_ONNX_CACHE"})
+"""Environment variables with our prefix that are no options."""
+
+Group = Literal["output", "model", "images", "preprocessing", "metrics", "run"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option.
+
+    Attributes
+    ----------
+    name : str
+        With dashes: the flag is ``--name``, the key in a file is the name.
+    parse : callable
+        From text (or a typed value of a file) to the value; raises ValueError with a phrase that
+        says what the value must be.
+    default
+        The value where nothing says otherwise.
+    group : str
+        Under which heading the help shows it.
+    help : str
+    metavar : str, optional
+        None for a switch.
+    many : int
+        How many values the flag takes.
+    """
+
+    name: str
+    parse: Callable[[Any], Any]
+    default: Any
+    group: Group
+    help: str
+    metavar: str | tuple[str, ...] | None
+    many: int = 1
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value and where it came from."""
+
+    value: Any
+    origin: str
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise ValueError("must be text")
+    return str(value)
+
+
+def _whole(least: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        problem = f"must be a whole number of at least {least}"
+        if isinstance(value, bool) or isinstance(value, float):
+            raise ValueError(problem)
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            raise ValueError(problem) from None
+        if number < least:
+            raise ValueError(problem)
+        return number
+
+    return parse
+
+
+def _number(value: Any) -> float:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError("must be a number") from None
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    known = {"1": True, "true": True, "yes": True, "on": True}
+    known |= {"0": False, "false": False, "no": False, "off": False, "": False}
+    try:
+        return known[str(value).lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def _list(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError("must be a list such as Relu,Sigmoid")
+    found = tuple(item.strip() for item in items if item.strip())
+    if not found:
+        raise ValueError("must have at least one entry")
+    return found
+
+
+def _pair(value: Any) -> tuple[str, str]:
+    items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or len(items) != 2:
+        raise ValueError("must be the names of two images")
+    return str(items[0]), str(items[1])
+
+
+def _intervals(value: Any) -> tuple[tuple[float, float], ...]:
+    problem = "must be intervals such as 0:0.1,0.1:0.2"
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ValueError(problem)
+    found = []
+    for item in items:
+        ends = item.split(":") if isinstance(item, str) else item
+        if not isinstance(ends, list | tuple) or len(ends) != 2:
+            raise ValueError(problem)
+        try:
+            found.append((float(ends[0]), float(ends[1])))
+        except (TypeError, ValueError):
+            raise ValueError(problem) from None
+    return tuple(found)
+
+
+def _values(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(name): str(text) for name, text in value.items()}
+    items = [value] if isinstance(value, str) else value
+    found = {}
+    for item in items:
+        name, equals, text = str(item).rpartition("=")
+        if not equals or not name:
+            raise ValueError("must be NAME=VALUE")
+        found[name] = text
+    return found
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("output", _text, ".", "output", "folder for the reports, made if need be", "DIR"),
+    Option("per-image", _switch, False, "output",
+           "also write each image's figures for each layer (CSV)", None),
+    Option("quiet", _switch, False, "output", "print nothing but errors", None),
+    Option("no-progress", _switch, False, "output", "show no progress bar", None),
+    Option("taps", _list, ("activations",), "model",
+           "what to measure: activations, last-call (one for each module, as CleanAI does), "
+           "operators (Relu,Softmax) or patterns of tensor names (*/conv2/*)", "LIST"),
+    Option("input", _text, None, "model", "the model input that takes the images", "NAME"),
+    Option("input-value", _values, {}, "model",
+           "a value for another input of the model; may be repeated", "NAME=VALUE"),
+    Option("limit", _whole(1), None, "images", "use a random subset of N images", "N"),
+    Option("seed", _whole(0), 0, "images", "seed of that subset", "N"),
+    Option("strict", _switch, False, "images",
+           "fail on an image that cannot be used (default: skip and report it)", None),
+    Option("preset", _text, None, "preprocessing",
+           "unit, imagenet, torchvision, keras-tf, keras-caffe or symmetric", "NAME"),
+    Option("preprocessing", _text, None, "preprocessing",
+           "JSON or TOML file that says how images become inputs", "FILE"),
+    Option("size", _text, None, "preprocessing", "resize images to height x width", "HxW"),
+    Option("resize", _text, None, "preprocessing",
+           "stretch, shorter-side, letterbox or none", "MODE"),
+    Option("interpolation", _text, None, "preprocessing",
+           "nearest, bilinear, bicubic, lanczos, box or hamming", "MODE"),
+    Option("crop", _text, None, "preprocessing", "cut this from the centre after resizing", "HxW"),
+    Option("channel-order", _text, None, "preprocessing", "RGB, BGR, gray or RGBA", "ORDER"),
+    Option("scale", _text, None, "preprocessing", "factor of the pixel values: 1/255", "X"),
+    Option("mean", _text, None, "preprocessing", "subtracted after scaling: 0.485,0.456,0.406",
+           "X[,X,X]"),
+    Option("std", _text, None, "preprocessing", "divided by after that: 0.229,0.224,0.225",
+           "X[,X,X]"),
+    Option("layout", _text, None, "preprocessing", "NCHW or NHWC", "LAYOUT"),
+    Option("threshold", _number, 0.75, "metrics", "t of tc and nc-suite", "T"),
+    Option("value-threshold", _number, 0.75, "metrics", "t of vc, vc-suite, sv, vs, vv", "T"),
+    Option("top-k", _whole(1), 3, "metrics", "k of tknc and tknc-suite", "K"),
+    Option("intervals", _intervals, ((0.0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5)),
+           "metrics", "closed intervals of mnc", "LO:HI,..."),
+    Option("bounds-from", _whole(1), 10, "metrics",
+           "the first N images set the bounds of nbc", "N"),
+    Option("pair", _pair, None, "metrics",
+           "the images that sc, vc, ss, sv, vs, vv compare (default: the first two)",
+           ("A", "B"), 2),
+    Option("cleanai-compat", _switch, False, "metrics",
+           "CleanAI's departures: 0.05 in vv's second layer, k per layer in tknc", None),
+    Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
+    Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
+    Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
+)  # fmt: skip
+
+_BY_NAME = {option.name: option for option in OPTIONS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The value of every option, by name, with its origin."""
+
+    values: Mapping[str, Value]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name].value
+
+    def origin(self, name: str) -> str:
+        """Return where the value came from: a flag, a variable, a file, or ``default``."""
+        return self.values[name].origin
+
+    def given(self, group: Group, *, files: bool) -> dict[str, Any]:
+        """Return the options of a group that were set, by a file or otherwise."""
+        return {
+            option.name: self[option.name]
+            for option in OPTIONS
+            if option.group == group
+            and self.origin(option.name) != "default"
+            and self.origin(option.name).startswith("file ") == files
+        }
+
+
+def gather(
+    arguments: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+    file: str | Path | None = None,
+) -> Settings:
+    """Return the settings of a run.
+
+    Parameters
+    ----------
+    arguments : mapping of str to Any
+        What the command line gave, by option name; None for what it did not.
+    environment : mapping of str to str, optional
+        By default that of the process.
+    file : path, optional
+        A configuration file; by default `cleanai-onnx.toml` or the `[tool.cleanai-onnx]` table of
+        `pyproject.toml` in the current folder.
+
+    Raises
+    ------
+    UsageError
+        If a value cannot be used or a key is unknown; the nearest known one is named.
+    """
+    environment = os.environ if environment is None else environment
+    found: dict[str, Value] = {
+        option.name: Value(option.default, "default") for option in OPTIONS
+    }
+    for origin, table in _from_file(file):
+        for key, value in table.items():
+            found[key] = Value(_parsed(key, value, f"{origin}: {key}"), f"file {origin}")
+    for variable, text in sorted(environment.items()):
+        if variable.startswith(PREFIX) and variable not in INTERNAL:
+            key = variable.removeprefix(PREFIX).lower().replace("_", "-")
+            found[key] = Value(_parsed(key, text, variable), f"environment {variable}")
+    for key, value in arguments.items():
+        if value is not None:
+            found[key] = Value(_parsed(key, value, f"--{key}"), f"--{key}")
+    return Settings(found)
+
+
+def _parsed(key: str, value: Any, where: str) -> Any:
+    option = _BY_NAME.get(key)
+    if option is None:
+        near = difflib.get_close_matches(key, _BY_NAME, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise UsageError(f"{where} is not an option{hint}")
+    try:
+        return option.parse(value)
+    except ValueError as error:
+        raise UsageError(f"{where} {error}, not {str(value)[:100]!r}.") from None
+
+
+def _from_file(file: str | Path | None) -> list[tuple[str, Mapping[str, Any]]]:
+    if file is not None:
+        return [_read(Path(file))]
+    for name in FILES:
+        path = Path(name)
+        if path.is_file():
+            origin, table = _read(path)
+            if table or path.name != "pyproject.toml":
+                return [(origin, table)]
+    return []
+
+
+def _read(path: Path) -> tuple[str, Mapping[str, Any]]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; see --config.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.") from error
+    if path.name == "pyproject.toml":
+        tool = content.get("tool", {})
+        content = tool.get("cleanai-onnx", {}) if isinstance(tool, dict) else {}
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: [tool.cleanai-onnx] must be a table.")
+    return path.name, content
