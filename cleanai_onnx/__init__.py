@@ -1,4 +1,4 @@
-"""Coverage for neural networks: how much of an ONNX model did your test images exercise?
+"""Coverage for neural networks: how much of an ONNX model your test images exercise.
 
 >>> import cleanai_onnx
 >>> result = cleanai_onnx.analyze("model.onnx", "images/")

@@ -18,7 +18,7 @@ import numpy as np
 from cleanai_onnx import coverage, graph, inputs, runtime
 from cleanai_onnx._version import __version__
 from cleanai_onnx.coverage import Parameters
-from cleanai_onnx.errors import ImageError, ModelError, UsageError
+from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.report.per_image import ImageTable, LayerTable
 from cleanai_onnx.result import (
     FeaturedImage,
@@ -27,7 +27,6 @@ from cleanai_onnx.result import (
     PreprocessingField,
     Result,
     RunFacts,
-    SkippedImage,
 )
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ Progress = Callable[[int], None]
 class Analyzer:
     """Measures the coverage of a model, batch by batch.
 
-    The model is loaded and checked at once; it is prepared for running when the shape of an input is
-    known, with the first batch or by `prepare`.
+    The model is loaded and checked at once; it is prepared for running when the shape of an input
+    is known, with the first batch or by `prepare`.
 
     Parameters
     ----------
@@ -431,9 +430,7 @@ class Analyzer:
     def _dtype(self) -> np.dtype[Any]:
         return np.dtype(self.image_input.dtype)
 
-    def _chosen_batch_size(
-        self, taps: graph.Taps, item: tuple[int, ...], most: int | None
-    ) -> int:
+    def _chosen_batch_size(self, taps: graph.Taps, item: tuple[int, ...], most: int | None) -> int:
         if self.image_input.batch is not None:
             if self._batch_size not in (None, self.image_input.batch):
                 raise UsageError(

@@ -1,8 +1,8 @@
 """One table of options: command line > environment > configuration file > default.
 
 The table drives the argument parser, the environment variables (``CLEANAI_ONNX_TOP_K``), the file
-reader (``[tool.cleanai-onnx]`` in `pyproject.toml`, or the top level of `cleanai-onnx.toml`) and the
-refusal of unknown keys.
+reader (``[tool.cleanai-onnx]`` in `pyproject.toml`, or the top level of `cleanai-onnx.toml`) and
+the refusal of unknown keys.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _text(value: Any) -> str:
 def _whole(least: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         problem = f"must be a whole number of at least {least}"
-        if isinstance(value, bool) or isinstance(value, float):
+        if isinstance(value, bool | float):
             raise ValueError(problem)
         try:
             number = int(value)
@@ -264,9 +264,7 @@ def gather(
         If a value cannot be used or a key is unknown; the nearest known one is named.
     """
     environment = os.environ if environment is None else environment
-    found: dict[str, Value] = {
-        option.name: Value(option.default, "default") for option in OPTIONS
-    }
+    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in OPTIONS}
     for origin, table in _from_file(file):
         for key, value in table.items():
             found[key] = Value(_parsed(key, value, f"{origin}: {key}"), f"file {origin}")

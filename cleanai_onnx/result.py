@@ -201,7 +201,7 @@ class FeaturedImage:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that the reader of the numbers must know. `slug` is stable, `text` is a sentence."""
+    """What the reader of the numbers must know: a stable `slug`, and a sentence as `text`."""
 
     slug: str
     text: str
@@ -245,7 +245,7 @@ class Result:
         return self.table(metric, view).to_frame()
 
     def summary(self) -> pd.DataFrame:
-        """Return one row for each table that has a coverage: metric, view, covered, total, ratio."""
+        """Return one row for each table that has a coverage: metric, view, title, coverage."""
         import pandas as pd
 
         rows = [

@@ -91,8 +91,12 @@ METRICS = (
         title="Neuron coverage of the suite",
         definition="Neurons with a > t for at least one input, over all neurons.",
         card=Card(
-            "suite", True, True, True, "Pei et al., DeepXplore (SOSP 2017), section 4.1, "
-            "on raw values as in Ma et al., DeepGauge (ASE 2018), section 5"
+            "suite",
+            True,
+            True,
+            True,
+            "Pei et al., DeepXplore (SOSP 2017), section 4.1, "
+            "on raw values as in Ma et al., DeepGauge (ASE 2018), section 5",
         ),
         tabulate=suite_coverage,
         parameters=_threshold,
@@ -102,8 +106,8 @@ METRICS = (
         id="nc-suite-scaled",
         title="Neuron coverage of the suite, scaled",
         definition=(
-            "Neurons with (a - min) / (max - min) > t for at least one input, where min and max are "
-            "over the units of the layer for the same input."
+            "Neurons with (a - min) / (max - min) > t for at least one input, where min and max "
+            "are over the units of the layer for the same input."
         ),
         card=Card("suite", True, True, True, "Pei et al., DeepXplore (SOSP 2017), its code"),
         tabulate=suite_coverage,
@@ -120,8 +124,11 @@ METRICS = (
             "after scaling to 0..1 it would change nothing."
         ),
         card=Card(
-            "suite", True, True, True, "MathWorks, Neuron Coverage for Deep Learning (2022), "
-            "which speaks of absolute values"
+            "suite",
+            True,
+            True,
+            True,
+            "MathWorks, Neuron Coverage for Deep Learning (2022), which speaks of absolute values",
         ),
         tabulate=suite_coverage,
         parameters=_threshold,

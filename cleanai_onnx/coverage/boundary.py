@@ -74,8 +74,8 @@ METRICS = (
         id="nbc",
         title="Neuron boundary coverage",
         definition=(
-            "Bounds: minimum and maximum of a whole layer over the first n images. Counted over the "
-            "later images: neurons with a < lower bound or a > upper bound."
+            "Bounds: minimum and maximum of a whole layer over the first n images. Counted over "
+            "the later images: neurons with a < lower bound or a > upper bound."
         ),
         card=Card("input", False, False, False, "CleanAI (ESOGU-SRLAB), neuron boundary coverage"),
         tabulate=_tabulate,

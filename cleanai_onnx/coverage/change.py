@@ -8,9 +8,9 @@
 `vc-suite`     abs(a - b) > t for SOME pair of the suite
 =============  ================================================================================
 
-Over a suite, no pair needs to be formed: a neuron takes values on both sides of zero (or zero itself,
-with at least two inputs) exactly when min <= 0 <= max, and two of its values differ by more than t
-exactly when max - min > t. One pass, two numbers for each neuron.
+Over a suite, no pair needs to be formed: a neuron takes values on both sides of zero (or zero
+itself, with at least two inputs) exactly when min <= 0 <= max, and two of its values differ by more
+than t exactly when max - min > t. One pass, two numbers for each neuron.
 """
 
 from __future__ import annotations

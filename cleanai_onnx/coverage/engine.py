@@ -1,7 +1,8 @@
 """Init, update, merge, compute: the life of a measurement.
 
 The state is explicit and does not grow with the number of inputs. Counts of each input leave the
-device as int32 and are added up on the host as Python integers, so that they are exact at any scale.
+device as int32 and are added up on the host as Python integers, so that they are exact at any
+scale.
 """
 
 from __future__ import annotations
@@ -116,18 +117,14 @@ def init(
         channels=tuple(
             None if is_vector(layer) else initial_state(layer.channels, device) for layer in layers
         ),
-        fired=tuple(
-            jax.device_put(np.zeros(layer.channels, np.int32), device) for layer in layers
-        ),
+        fired=tuple(jax.device_put(np.zeros(layer.channels, np.int32), device) for layer in layers),
         unit_totals=zeros,
         channel_totals=zeros,
         nan_values=(0,) * len(layers),
     )
 
 
-def update(
-    state: State, activations: Sequence[Array], valid: int
-) -> tuple[State, InputFigures]:
+def update(state: State, activations: Sequence[Array], valid: int) -> tuple[State, InputFigures]:
     """Measure a batch.
 
     Parameters
@@ -213,7 +210,7 @@ def _nan_values(
     """Count values that are not a number, looking only where a layer's mean is not one."""
     found = list(state.nan_values)
     means = figures.mean["unit"]
-    for index in np.flatnonzero(np.isnan(means).any(axis=0)):
+    for index in np.flatnonzero(np.isnan(means).any(axis=0)).tolist():
         flat = activations[index].reshape(activations[index].shape[0], -1)
         found[index] += int(np.asarray(kernels.count_nan(flat))[: means.shape[0]].sum())
     return tuple(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +16,8 @@ LOWEST = "lowest coverage"
 HIGHEST = "highest coverage"
 
 
-class Ranked(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Ranked:
     """An image with its score and everything that the report says of it."""
 
     score: float
@@ -56,8 +57,8 @@ class Extremes:
 
     def ranked(self) -> list[tuple[str, Ranked]]:
         """Return (role, image), the lowest first and then the highest, none of them twice."""
-        low = [entry[2] for entry in sorted(self._low, reverse=True)]
-        high = [entry[2] for entry in sorted(self._high, reverse=True)]
+        low = [entry[2] for entry in sorted(self._low, key=_order, reverse=True)]
+        high = [entry[2] for entry in sorted(self._high, key=_order, reverse=True)]
         # A small suite would show an image on both sides: each goes to the side it is nearer to.
         total = {image.index: image for image in (*low, *high)}
         if len(total) < len(low) + len(high):
@@ -65,3 +66,7 @@ class Extremes:
             half = len(order) // 2
             low, high = order[:half], order[half:][::-1]
         return [(LOWEST, image) for image in low] + [(HIGHEST, image) for image in high]
+
+
+def _order(entry: tuple[float, int, Ranked]) -> tuple[float, int]:
+    return entry[:2]

@@ -1,7 +1,7 @@
 """Interaction coverage (`ss`, `sv`, `vs`, `vv`): a change in one layer meets a change in the next.
 
-CleanAI counts pairs of neurons (i, j), i in layer k and j in layer k + 1, for two inputs. With S the
-neurons that change sign, V those that change value by more than t (module `pairs`), a neuron i
+CleanAI counts pairs of neurons (i, j), i in layer k and j in layer k + 1, for two inputs. With S
+the neurons that change sign, V those that change value by more than t (module `pairs`), a neuron i
 counts only if no OTHER neuron of its layer changes sign. Then the sums over all pairs have closed
 forms, in O(N) in place of CleanAI's loops over i, j and the rest of the layer:
 

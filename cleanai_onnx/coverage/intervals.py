@@ -1,7 +1,7 @@
 """Multisection neuron coverage of CleanAI (`mnc`): how many activations lie in given intervals.
 
-For each interval: #{low <= a <= high}, both ends inclusive, summed over the inputs. An activation on
-a common end of two intervals is counted in both.
+For each interval: #{low <= a <= high}, both ends inclusive, summed over the inputs. An activation
+on a common end of two intervals is counted in both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from jax import Array
 
 from cleanai_onnx.coverage.metric import Card, Counter, Evidence, Facts, Metric, TableBody
 from cleanai_onnx.coverage.parameters import Parameters
-from cleanai_onnx.result import Column
+from cleanai_onnx.result import Cell, Column
 
 __all__ = ["METRICS"]
 
@@ -31,11 +31,12 @@ def _tabulate(evidence: Evidence, parameters: Parameters) -> TableBody:
         *(Column(f"[{low:g}, {high:g}]", "count") for low, high in parameters.intervals),
         Column("total", "count"),
     )
-    rows = tuple(
-        (layer.name, *layer.counted, layer.size * evidence.inputs) for layer in evidence.layers
-    )
-    sums = [sum(row[column] for row in rows) for column in range(1, len(columns))]  # type: ignore[misc]
-    return TableBody(columns, rows, ("all layers", *sums))
+    numbers = [(*layer.counted, layer.size * evidence.inputs) for layer in evidence.layers]
+    rows: list[tuple[Cell, ...]] = [
+        (layer.name, *row) for layer, row in zip(evidence.layers, numbers, strict=True)
+    ]
+    sums = (sum(column) for column in zip(*numbers, strict=True))
+    return TableBody(columns, tuple(rows), ("all layers", *sums))
 
 
 METRICS = (
@@ -46,7 +47,9 @@ METRICS = (
             "Per input and layer, for each interval: neurons with low <= a <= high, both ends "
             "inclusive; summed over the suite."
         ),
-        card=Card("input", False, True, True, "CleanAI (ESOGU-SRLAB), multisection neuron coverage"),
+        card=Card(
+            "input", False, True, True, "CleanAI (ESOGU-SRLAB), multisection neuron coverage"
+        ),
         tabulate=_tabulate,
         parameters=lambda parameters: {"intervals": [list(pair) for pair in parameters.intervals]},
         counters=_within,

@@ -73,12 +73,12 @@ class RowExtrema(NamedTuple):
 
 
 class Kernels(NamedTuple):
-    """The compiled functions for one choice of parameters."""
+    """The compiled functions for one choice of parameters; scalars may be numpy's."""
 
     channels: Callable[..., tuple[Array, Array]]
     units: Callable[..., tuple[LayerState, Array, Array, RowExtrema]]
     channel_values: Callable[..., tuple[LayerState, Array, Array, Array]]
-    fired: Callable[[Array, Array, Array], Array]
+    fired: Callable[..., Array]
     covered: Callable[..., Array]
     merge: Callable[[LayerState, LayerState], LayerState]
     pair: Callable[..., Array]
@@ -163,9 +163,7 @@ def kernels_for(parameters: Parameters) -> Kernels:
     )
 
 
-def channel_means(
-    a: Array, *, shape: tuple[int, ...], channel_axis: int
-) -> tuple[Array, Array]:
+def channel_means(a: Array, *, shape: tuple[int, ...], channel_axis: int) -> tuple[Array, Array]:
     """Return the value of each channel (its spatial mean) and the mean of the layer.
 
     Parameters
@@ -273,9 +271,7 @@ def _bounds(
     )
 
 
-def _covered(
-    state: LayerState, inputs: Array, has_nan: Array, parameters: Parameters
-) -> Array:
+def _covered(state: LayerState, inputs: Array, has_nan: Array, parameters: Parameters) -> Array:
     """Count the neurons that each metric of the suite covers: ``(metrics with covers,)`` int32."""
 
     def predicate(metric_id: str, first_bit: int, bits: int) -> Callable[..., Array]:
@@ -302,13 +298,9 @@ def _covered(
 
 def _merge(a: LayerState, b: LayerState) -> LayerState:
     return LayerState(
-        lax.complex(
-            lower(a.extrema.real, b.extrema.real), upper(a.extrema.imag, b.extrema.imag)
-        ),
+        lax.complex(lower(a.extrema.real, b.extrema.real), upper(a.extrema.imag, b.extrema.imag)),
         a.marks | b.marks,
-        jnp.stack(
-            [jnp.minimum(a.bounds[0], b.bounds[0]), jnp.maximum(a.bounds[1], b.bounds[1])]
-        ),
+        jnp.stack([jnp.minimum(a.bounds[0], b.bounds[0]), jnp.maximum(a.bounds[1], b.bounds[1])]),
     )
 
 
@@ -324,7 +316,7 @@ def _compiler_options() -> dict[str, str] | None:
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
         jax.jit(lambda: jnp.int32(0), compiler_options=options).lower().compile()
-    except Exception:  # noqa: BLE001 - jaxlib raises different types for an unknown option
+    except Exception:  # the type that jaxlib raises for an unknown option differs by version
         return None
     return options
 

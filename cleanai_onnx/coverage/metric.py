@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 from jax import Array
 
-from cleanai_onnx.coverage.parameters import Parameters
 from cleanai_onnx.coverage.pairs import PairCounts
+from cleanai_onnx.coverage.parameters import Parameters
 from cleanai_onnx.result import Cell, Column, Table, View
 
 __all__ = [
@@ -54,10 +54,10 @@ class Facts(NamedTuple):
 class UnitState(NamedTuple):
     """What is known of each unit of a layer over the suite: arrays of one shape.
 
-    `low` and `high` are its extrema (float32; +inf and -inf before the first value); `marked` has one
-    row of booleans for each mark of the metric; `selected` says whether the unit was ever among the
-    k largest of its layer. `inputs` (int32) and `has_nan` (bool) are scalars: how many inputs the
-    suite has, and whether the layer ever held a NaN.
+    `low` and `high` are its extrema (float32; +inf and -inf before the first value); `marked` has
+    one row of booleans for each mark of the metric; `selected` says whether the unit was ever among
+    the k largest of its layer. `inputs` (int32) and `has_nan` (bool) are scalars: how many inputs
+    the suite has, and whether the layer ever held a NaN.
     """
 
     low: Array

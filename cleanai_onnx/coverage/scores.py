@@ -28,7 +28,8 @@ class Scores:
     """Scores of the images of one batch.
 
     `model` is ``(images, scores)``, `layers` is ``(images, layers, scores)``, both float64 in the
-    order of `score_names`; NaN where a score does not exist (`nbc` of an image that set the bounds).
+    order of `score_names`; NaN where a score does not exist (`nbc` of an image that set the
+    bounds).
     """
 
     model: np.ndarray

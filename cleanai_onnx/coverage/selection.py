@@ -40,8 +40,8 @@ def top_k(a: Array, block_high: Array, k: int) -> tuple[Array, Array]:
     Notes
     -----
     The blocks' maxima are reduced to maxima of blocks of blocks, and so on. The k largest elements
-    below a level lie within its k largest nodes, so the search descends through 16 children of each.
-    It looks for k + 1 elements: if the last two are equal, the k-th value is tied.
+    below a level lie within its k largest nodes, so the search descends through 16 children of
+    each. It looks for k + 1 elements: if the last two are equal, the k-th value is tied.
     """
     if a.shape[1] <= max(DIRECT, 2 * CHUNKS * (k + 1)):
         values, indices = lax.top_k(_numbers(a), k)

@@ -1,10 +1,10 @@
 """Sweeps: the few loops over a layer's activations that all metrics share.
 
 A layer's activations are far larger than a processor's cache, so what costs time is how often they
-are read. XLA's CPU back end compiles a row reduction to a scalar loop, but an elementwise expression
-to a vector loop over memory, with one output array for each loop. The sweeps below are therefore
-written as elementwise expressions over a few long, contiguous chunks of each row, and what
-several metrics need from the same reading is packed into one output word:
+are read. XLA's CPU back end compiles a row reduction to a scalar loop, but an elementwise
+expression to a vector loop over memory, with one output array for each loop. The sweeps below are
+therefore written as elementwise expressions over a few long, contiguous chunks of each row, and
+what several metrics need from the same reading is packed into one output word:
 
 * `row_extrema` packs a minimum and a maximum into one complex number;
 * `count_rows` packs eight counters of four bits into one 32-bit word.
@@ -57,7 +57,7 @@ def upper(bound: Array, a: Array) -> Array:
 
 
 def chunked(a: Array, count: int) -> tuple[list[Array], Array]:
-    """Split ``(B, N)`` into `count` contiguous chunks ``(B, N // count)`` and the rest ``(B, r)``."""
+    """Split ``(B, N)`` into `count` contiguous chunks ``(B, N // count)`` and what is left over."""
     width = a.shape[1] // count
     parts = [lax.slice_in_dim(a, i * width, (i + 1) * width, axis=1) for i in range(count)]
     return parts, lax.slice_in_dim(a, count * width, a.shape[1], axis=1)
@@ -168,15 +168,15 @@ def count_plainly(arrays: Sequence[Array], predicates: Sequence[Predicate]) -> A
     return jnp.stack(counts, axis=1)
 
 
-def _count_packed(
-    arrays: Sequence[Array], predicates: Sequence[Predicate], valid: Array
-) -> Array:
+def _count_packed(arrays: Sequence[Array], predicates: Sequence[Predicate], valid: Array) -> Array:
     def sweep(*arrays: Array) -> Array:
         columns = zip(*(chunked(a, COUNTER_CHUNKS)[0] for a in arrays), strict=True)
         words = none = jnp.zeros(
             (arrays[0].shape[0], arrays[0].shape[1] // COUNTER_CHUNKS), jnp.uint32
         )
-        flags = [jnp.full(words.shape, 1 << (4 * lane), jnp.uint32) for lane in range(len(predicates))]
+        flags = [
+            jnp.full(words.shape, 1 << (4 * lane), jnp.uint32) for lane in range(len(predicates))
+        ]
         for parts in columns:
             word = none
             for lane, holds in enumerate(predicates):

@@ -29,9 +29,7 @@ def suite_coverage(evidence: Evidence, _: Parameters) -> TableBody:
     return coverage_body([(layer.name, layer.covered, layer.size) for layer in evidence.layers])
 
 
-def coverage_body(
-    rows: list[tuple[str, int, int]], notes: tuple[str, ...] = ()
-) -> TableBody:
+def coverage_body(rows: list[tuple[str, int, int]], notes: tuple[str, ...] = ()) -> TableBody:
     """Return rows of (name, covered, total) with their ratios and their sum."""
     covered = sum(row[1] for row in rows)
     total = sum(row[2] for row in rows)

@@ -4,8 +4,8 @@
 min(k, size); mean = sum / selected; all summed over the inputs.
 
 `tknc-suite` (DeepGauge, section 3.2): neurons that were among the k largest of their layer for some
-input, over all neurons. Exactly min(k, size) neurons are selected for each input; of equal ones those
-with the lower index.
+input, over all neurons. Exactly min(k, size) neurons are selected for each input; of equal ones
+those with the lower index.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""onnxruntime sessions: a batch in, the activations of all taps out, as JAX arrays without a copy."""
+"""onnxruntime sessions: a batch in, activations out as JAX arrays, without a copy."""
 
 from cleanai_onnx.runtime.compilation_cache import use_compilation_cache
 from cleanai_onnx.runtime.memory import available_memory
