@@ -325,7 +325,7 @@ class Analyzer:
         with self._timed("tables"), self._on_device():
             pair = self._pair_evidence()
             tables = coverage.compute(self._state, pair)
-            firing = tuple(tuple(np.asarray(fired).tolist()) for fired in self._state.fired)
+            firing = coverage.firing(self._state)
         for table in (self._image_table, self._layer_table):
             if table is not None:
                 table.finish()

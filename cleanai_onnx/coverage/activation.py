@@ -17,6 +17,7 @@ over the channels; the scaled variants keep the extrema of the units, as DeepXpl
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from cleanai_onnx.coverage.metric import Card, Counter, Facts, Mark, Metric, UnitState
@@ -34,9 +35,9 @@ def _above_threshold(parameters: Parameters) -> tuple[Counter, ...]:
     return (lambda a, facts: a > parameters.threshold,)
 
 
-def _ever_above_threshold(state: UnitState, parameters: Parameters) -> Array:
+def _ever_above_threshold(state: UnitState, parameters: Parameters) -> np.ndarray:
     # Some a > t exactly when the largest is.
-    return state.high > parameters.threshold
+    return state.high > np.float32(parameters.threshold)
 
 
 def _scaled(parameters: Parameters) -> tuple[Mark, ...]:
@@ -54,7 +55,7 @@ def _scaled_absolute(parameters: Parameters) -> tuple[Mark, ...]:
     return (mark,)
 
 
-def _ever_marked(state: UnitState, _: Parameters) -> Array:
+def _ever_marked(state: UnitState, _: Parameters) -> np.ndarray:
     return state.marked[0]
 
 

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
-from jax import Array
+import numpy as np
 
 from cleanai_onnx.coverage.metric import Card, Evidence, Metric, TableBody, UnitState
 from cleanai_onnx.coverage.pairs import PairCounts
@@ -62,14 +61,14 @@ def _of_suite(evidence: Evidence, _: Parameters) -> TableBody:
     return coverage_body(rows)
 
 
-def _sign_for_some_pair(state: UnitState, _: Parameters) -> Array:
+def _sign_for_some_pair(state: UnitState, _: Parameters) -> np.ndarray:
     # A neuron that is zero throughout needs a second input to pair with, and a NaN is no partner.
-    partner = (state.low < state.high) | ((state.inputs > 1) & ~state.has_nan)
+    partner = (state.low < state.high) | (state.inputs > 1 and not state.has_nan)
     return (state.low <= 0) & (state.high >= 0) & partner
 
 
-def _value_for_some_pair(state: UnitState, parameters: Parameters) -> Array:
-    return state.high - state.low > jnp.float32(parameters.value_threshold)
+def _value_for_some_pair(state: UnitState, parameters: Parameters) -> np.ndarray:
+    return state.high - state.low > np.float32(parameters.value_threshold)
 
 
 def pair_parameters(parameters: Parameters) -> dict[str, float]:

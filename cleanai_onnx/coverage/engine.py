@@ -15,9 +15,15 @@ import jax
 import numpy as np
 from jax import Array
 
-from cleanai_onnx.coverage.kernels import Kernels, LayerState, initial_state, kernels_for
-from cleanai_onnx.coverage.metric import BOTH_VIEWS, Evidence, LayerEvidence
-from cleanai_onnx.coverage.pairs import PairCounts
+from cleanai_onnx.coverage.kernels import (
+    SELECTED_BIT,
+    Kernels,
+    LayerState,
+    initial_state,
+    kernels_for,
+)
+from cleanai_onnx.coverage.metric import BOTH_VIEWS, Evidence, LayerEvidence, UnitState
+from cleanai_onnx.coverage.pairs import PairCounts, count_pair
 from cleanai_onnx.coverage.parameters import Parameters
 from cleanai_onnx.coverage.registry import METRICS
 from cleanai_onnx.result import LayerFacts, Table, View
@@ -30,11 +36,16 @@ __all__ = [
     "compute",
     "count_pairs",
     "counter_names",
+    "firing",
     "init",
     "merge",
     "rows_of",
     "update",
 ]
+
+
+COMMON_WIDTH = 2048
+"""Layers of up to this many channels are padded to the widest of them."""
 
 
 class ViewTotals(NamedTuple):
@@ -49,8 +60,9 @@ class State:
     """The state of a measurement of `layers` with `parameters`, after `inputs` inputs.
 
     `units` and `channels` hold the arrays of each layer on the device; where every unit is a
-    channel of its own (a vector), `channels` has None and the views coincide. `fired` counts, for
-    each channel, the inputs on which its value was above zero (int32). `nan_values` counts the
+    channel of its own (a vector), `units` has None and the views coincide. The arrays of channels
+    are padded to `channel_width`. `fired` counts, for each channel, the inputs on which its value
+    was above zero (int32). `nan_values` counts the
     values that were not a number. `one_sequence` is False for a state merged from parts, whose
     `nbc` has no common bounds.
     """
@@ -58,8 +70,8 @@ class State:
     layers: tuple[LayerFacts, ...]
     parameters: Parameters
     inputs: int
-    units: tuple[LayerState, ...]
-    channels: tuple[LayerState | None, ...]
+    units: tuple[LayerState | None, ...]
+    channels: tuple[LayerState, ...]
     fired: tuple[Array, ...]
     unit_totals: ViewTotals
     channel_totals: ViewTotals
@@ -101,6 +113,16 @@ def is_vector(layer: LayerFacts) -> bool:
     return layer.units == layer.channels
 
 
+def channel_width(layer: LayerFacts, layers: Sequence[LayerFacts]) -> int:
+    """Return to how many channels the layer's arrays are padded.
+
+    All layers of ordinary width share one width, and so one compiled kernel.
+    """
+    if layer.channels > COMMON_WIDTH:
+        return layer.channels
+    return max(one.channels for one in layers if one.channels <= COMMON_WIDTH)
+
+
 def init(
     layers: Sequence[LayerFacts], parameters: Parameters, device: jax.Device | None = None
 ) -> State:
@@ -113,11 +135,14 @@ def init(
         layers=tuple(layers),
         parameters=parameters,
         inputs=0,
-        units=tuple(initial_state(layer.units, device) for layer in layers),
-        channels=tuple(
-            None if is_vector(layer) else initial_state(layer.channels, device) for layer in layers
+        units=tuple(
+            None if is_vector(layer) else initial_state(layer.units, device) for layer in layers
         ),
-        fired=tuple(jax.device_put(np.zeros(layer.channels, np.int32), device) for layer in layers),
+        channels=tuple(initial_state(channel_width(layer, layers), device) for layer in layers),
+        fired=tuple(
+            jax.device_put(np.zeros(channel_width(layer, layers), np.int32), device)
+            for layer in layers
+        ),
         unit_totals=zeros,
         channel_totals=zeros,
         nan_values=(0,) * len(layers),
@@ -151,23 +176,30 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
         state.layers, state.units, state.channels, state.fired, activations, strict=True
     ):
         flat = a if a.ndim == 2 else a.reshape(a.shape[0], -1)
-        values, mean = kernels.channels(flat, shape=layer.shape, channel_axis=layer.channel_axis)
-        unit_state, unit_counts, unit_sums, scale = kernels.units(
-            unit_state, flat, mean, rows, bound_rows, None
+        values, mean = kernels.channels(
+            flat,
+            shape=layer.shape,
+            channel_axis=layer.channel_axis,
+            width=channel_width(layer, state.layers),
         )
-        if channel_state is None:
-            channel_counts, channel_sums = unit_counts, unit_sums
-            counts = kernels.fired(counts, values, rows)
-        else:
-            channel_state, counts, channel_counts, channel_sums = kernels.channel_values(
-                channel_state, counts, values, mean, rows, bound_rows, scale
+        scale = None
+        if unit_state is not None:
+            unit_state, unit_counts, unit_sums, scale = kernels.units(
+                unit_state, flat, mean, rows, bound_rows, None
             )
+        channel_state, counts, channel_counts, channel_sums = kernels.channel_values(
+            channel_state, counts, values, mean, rows, bound_rows, scale
+        )
+        if unit_state is None:
+            unit_counts, unit_sums = channel_counts, channel_sums
         units.append(unit_state)
         channels.append(channel_state)
         fired.append(counts)
         pending.append((unit_counts, unit_sums, channel_counts, channel_sums))
 
-    # One wait for the whole batch; what comes over are a few numbers for each input and layer.
+    # One wait for the whole batch, after which the activations' memory may be used again; what
+    # comes over are a few numbers for each input and layer.
+    jax.block_until_ready((units, fired))
     arrived = jax.device_get(pending)
     figures = _figures(arrived, valid)
     new = replace(
@@ -222,25 +254,29 @@ def rows_of(state: State, activations: Sequence[Array], row: int) -> list[Array]
     return jax.block_until_ready([kernels.row(layer, np.int32(row)) for layer in activations])
 
 
+def firing(state: State) -> tuple[tuple[int, ...], ...]:
+    """Return, for each layer and channel, on how many inputs its value was above zero."""
+    return tuple(
+        tuple(np.asarray(fired)[: layer.channels].tolist())
+        for layer, fired in zip(state.layers, state.fired, strict=True)
+    )
+
+
 def count_pairs(
     state: State, names: tuple[str, str], first: Sequence[Array], second: Sequence[Array]
 ) -> PairEvidence:
     """Count what differs between two inputs, given each layer's activations ``(1, ...)``."""
-    kernels = kernels_for(state.parameters)
+    threshold = state.parameters.value_threshold
     units, channels = [], []
-    for layer, a, b in zip(state.layers, first, second, strict=True):
-        flat_a, flat_b = a.reshape(1, -1), b.reshape(1, -1)
-        of_units = kernels.pair(flat_a[0], flat_b[0])
+    for layer, one, other in zip(state.layers, first, second, strict=True):
+        a, b = np.asarray(one).reshape(layer.shape), np.asarray(other).reshape(layer.shape)
+        units.append(count_pair(a.ravel(), b.ravel(), threshold))
         if is_vector(layer):
-            of_channels = of_units
+            channels.append(units[-1])
         else:
-            value_a, value_b = (
-                kernels.channels(flat, shape=layer.shape, channel_axis=layer.channel_axis)[0]
-                for flat in (flat_a, flat_b)
-            )
-            of_channels = kernels.pair(value_a[0], value_b[0])
-        units.append(PairCounts(layer.units, *np.asarray(of_units).tolist()))
-        channels.append(PairCounts(layer.channels, *np.asarray(of_channels).tolist()))
+            others = tuple(i for i in range(len(layer.shape)) if i != layer.channel_axis)
+            mean_a, mean_b = a.mean(others, np.float32), b.mean(others, np.float32)
+            channels.append(count_pair(mean_a, mean_b, threshold))
     return PairEvidence(names, tuple(units), tuple(channels))
 
 
@@ -263,11 +299,11 @@ def merge(a: State, b: State) -> State:
     return replace(
         a,
         inputs=a.inputs + b.inputs,
-        units=tuple(kernels.merge(x, y) for x, y in zip(a.units, b.units, strict=True)),
-        channels=tuple(
+        units=tuple(
             None if x is None or y is None else kernels.merge(x, y)
-            for x, y in zip(a.channels, b.channels, strict=True)
+            for x, y in zip(a.units, b.units, strict=True)
         ),
+        channels=tuple(kernels.merge(x, y) for x, y in zip(a.channels, b.channels, strict=True)),
         fired=tuple(x + y for x, y in zip(a.fired, b.fired, strict=True)),
         unit_totals=_merged_totals(a.unit_totals, b.unit_totals),
         channel_totals=_merged_totals(a.channel_totals, b.channel_totals),
@@ -310,34 +346,32 @@ def compute(
 def _evidence(
     state: State, view: View, pair: PairEvidence | None, adjacency: tuple[tuple[int, int], ...]
 ) -> dict[str, Evidence]:
-    kernels = kernels_for(state.parameters)
     totals = state.unit_totals if view == "unit" else state.channel_totals
     arrays = [
-        units if view == "unit" or channels is None else channels
+        jax.device_get(channels if view == "channel" or units is None else units)
         for units, channels in zip(state.units, state.channels, strict=True)
     ]
+    sizes = [layer.units if view == "unit" else layer.channels for layer in state.layers]
     covered = [
-        np.asarray(kernels.covered(array, np.int32(state.inputs), np.bool_(nan > 0))).tolist()
-        for array, nan in zip(arrays, state.nan_values, strict=True)
+        _covered(array, size, state, has_nan=nan > 0)
+        for array, size, nan in zip(arrays, sizes, state.nan_values, strict=True)
     ]
-    bounds = [np.asarray(array.bounds).tolist() for array in arrays]
     names = counter_names(state.parameters)
-    covering = [metric.id for metric in METRICS.values() if metric.covers is not None]
 
     def of_layer(metric: str, index: int) -> LayerEvidence:
         layer = state.layers[index]
         return LayerEvidence(
             name=layer.name,
-            size=layer.units if view == "unit" else layer.channels,
+            size=sizes[index],
             counted=tuple(
                 count
                 for (owner, _), count in zip(names, totals.counted[index], strict=True)
                 if owner == metric
             ),
-            covered=covered[index][covering.index(metric)] if metric in covering else 0,
+            covered=covered[index].get(metric, 0),
             top_sum=totals.top_sum[index],
-            bound_low=bounds[index][0],
-            bound_high=bounds[index][1],
+            bound_low=float(arrays[index].bounds[0]),
+            bound_high=float(arrays[index].bounds[1]),
             has_nan=state.nan_values[index] > 0,
         )
 
@@ -353,3 +387,23 @@ def _evidence(
         )
         for metric in METRICS
     }
+
+
+def _covered(array: LayerState, size: int, state: State, *, has_nan: bool) -> dict[str, int]:
+    """Count the neurons of a layer that each metric of the suite covers, by the metric's id."""
+    counts, first_bit = {}, 0
+    extrema, marks = np.asarray(array.extrema)[:size], np.asarray(array.marks)[:size]
+    for metric in METRICS.values():
+        bits = range(first_bit, first_bit + len(metric.marks(state.parameters)))
+        first_bit = bits.stop
+        if metric.covers is not None:
+            neurons = UnitState(
+                low=extrema.real,
+                high=extrema.imag,
+                marked=tuple((marks >> bit) & 1 == 1 for bit in bits),
+                selected=marks >> SELECTED_BIT == 1,
+                inputs=state.inputs,
+                has_nan=has_nan,
+            )
+            counts[metric.id] = int(np.count_nonzero(metric.covers(neurons, state.parameters)))
+    return counts

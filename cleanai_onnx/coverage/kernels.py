@@ -15,24 +15,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from cleanai_onnx.coverage.metric import Facts, Mark, UnitState
-from cleanai_onnx.coverage.pairs import count_pair
+from cleanai_onnx.coverage.metric import Counter, Facts, Mark
 from cleanai_onnx.coverage.parameters import Parameters
 from cleanai_onnx.coverage.registry import METRICS
 from cleanai_onnx.coverage.selection import top_k
 from cleanai_onnx.coverage.sweeps import (
-    CHUNKS,
-    chunked,
-    count_plainly,
+    Predicate,
     count_rows,
     lower,
     reduce_rows,
     row_extrema,
     upper,
-    valid_rows,
 )
 
 __all__ = [
+    "SELECTED_BIT",
     "STATE_BYTES",
     "Kernels",
     "LayerState",
@@ -45,8 +42,6 @@ SELECTED_BIT = 7
 """The bit of `LayerState.marks` for the k largest; the bits below are the metrics' marks."""
 
 
-SMALL = 2**18
-"""Elements of a batch up to which a layer is folded by a reduction over the batch."""
 STATE_BYTES = 9
 """Bytes that the state keeps for each neuron, in each view."""
 
@@ -78,10 +73,7 @@ class Kernels(NamedTuple):
     channels: Callable[..., tuple[Array, Array]]
     units: Callable[..., tuple[LayerState, Array, Array, RowExtrema]]
     channel_values: Callable[..., tuple[LayerState, Array, Array, Array]]
-    fired: Callable[..., Array]
-    covered: Callable[..., Array]
     merge: Callable[[LayerState, LayerState], LayerState]
-    pair: Callable[..., Array]
     count_nan: Callable[[Array], Array]
     row: Callable[[Array, Any], Array]
 
@@ -113,26 +105,24 @@ def kernels_for(parameters: Parameters) -> Kernels:
         bound_rows: Array,
         scale: RowExtrema | None,
     ) -> tuple[LayerState, Array, Array, RowExtrema]:
-        low, high, block_high = row_extrema(a, valid)
+        low, high, block_high = row_extrema(a)
         # A mean lies between the extrema; rounding must not put a constant layer above its mean.
         mean = jnp.clip(mean, low, high)
-        extrema = _absolute_extrema(a, low, high, valid)
+        extrema = _absolute_extrema(a, low, high)
         values, indices = top_k(a, block_high, min(parameters.top_k, a.shape[1]))
         bounds, bound_low, bound_high = _bounds(state.bounds, low, high, valid, bound_rows)
         facts = Facts(mean, *(extrema if scale is None else scale), bound_low, bound_high)
 
-        columns = Facts(*(fact[:, None] for fact in facts))
-        counts = count_rows(
-            [a], [lambda part, holds=holds: holds(part, columns) for holds in counters], valid
-        )
-        unit_low, unit_high, marked = _fold_inputs(state, a, facts, marks, valid)
+        counts = count_rows(a, [_for_rows(holds, facts) for holds in counters])
+        unit_extrema, flags = _fold_inputs(state, a, facts, marks, valid)
+        marked = state.marks | flags
         used = jnp.arange(a.shape[0])[:, None] < valid
         targets = jnp.where(used & (values > -jnp.inf), indices, a.shape[1]).reshape(-1)
         selected = jnp.uint8(1 << SELECTED_BIT)
         old = marked.at[targets].get(mode="fill", fill_value=0)
         marked = marked.at[targets].set(old | selected, mode="drop")
         top_sum = jnp.sum(jnp.where(values > -jnp.inf, values, 0), axis=1)
-        new = LayerState(lax.complex(unit_low, unit_high), marked, bounds)
+        new = LayerState(unit_extrema, marked, bounds)
         return new, counts, jnp.stack([mean, top_sum], axis=1), extrema
 
     def channel_values(
@@ -142,28 +132,26 @@ def kernels_for(parameters: Parameters) -> Kernels:
         mean: Array,
         valid: Array,
         bound_rows: Array,
-        scale: RowExtrema,
+        scale: RowExtrema | None,
     ) -> tuple[LayerState, Array, Array, Array]:
         new, counts, sums, _ = measure(state, a, mean, valid, bound_rows, scale)
-        return new, _fired(fired, a, valid), counts, sums
-
-    def covered(state: LayerState, inputs: Array, has_nan: Array) -> Array:
-        return _covered(state, inputs, has_nan, parameters)
+        used = jnp.arange(a.shape[0])[:, None] < valid
+        fired += jnp.sum((a > 0) & used, axis=0, dtype=jnp.int32)
+        return new, fired, counts, sums
 
     return Kernels(
-        channels=compiled(channel_means, static_argnames=("shape", "channel_axis")),
+        channels=compiled(channel_means, static_argnames=("shape", "channel_axis", "width")),
         units=compiled(measure, donate_argnums=0),
         channel_values=compiled(channel_values, donate_argnums=(0, 1)),
-        fired=compiled(_fired, donate_argnums=0),
-        covered=compiled(covered),
         merge=compiled(_merge),
-        pair=compiled(lambda a, b: count_pair(a, b, parameters.value_threshold)),
         count_nan=compiled(lambda a: jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)),
         row=compiled(lambda a, index: lax.dynamic_slice_in_dim(a, index, 1)),
     )
 
 
-def channel_means(a: Array, *, shape: tuple[int, ...], channel_axis: int) -> tuple[Array, Array]:
+def channel_means(
+    a: Array, *, shape: tuple[int, ...], channel_axis: int, width: int
+) -> tuple[Array, Array]:
     """Return the value of each channel (its spatial mean) and the mean of the layer.
 
     Parameters
@@ -173,11 +161,14 @@ def channel_means(a: Array, *, shape: tuple[int, ...], channel_axis: int) -> tup
     shape : tuple of int
     channel_axis : int
         The axis of `shape` that counts channels.
+    width : int
+        At least the number of channels. Layers of different sizes get a common width, so that one
+        kernel serves them all.
 
     Returns
     -------
     values : Array
-        ``(B, C)`` float32.
+        ``(B, width)`` float32, NaN beyond the channels.
     mean : Array
         ``(B,)`` float32.
     """
@@ -197,60 +188,53 @@ def channel_means(a: Array, *, shape: tuple[int, ...], channel_axis: int) -> tup
             precision=lax.Precision.HIGHEST,
         )
     sums = jnp.sum(sums.reshape(rows, before, channels), axis=1)
-    return sums / (size // channels), reduce_rows(jnp.add, sums, 0) / size
+    padding = ((0, 0, 0), (0, width - channels, 0))
+    values = lax.pad(sums / (size // channels), np.float32(np.nan), padding)
+    return values, reduce_rows(lax.add, sums, 0) / size
 
 
-def _fired(fired: Array, values: Array, valid: Array) -> Array:
-    """Add, for each channel, the inputs of the batch on which its value is above zero."""
-    used = jnp.arange(values.shape[0])[:, None] < valid
-    return fired + jnp.sum((values > 0) & used, axis=0, dtype=jnp.int32)
+def _for_rows(holds: Counter, facts: Facts) -> Predicate:
+    """Return the counter as a predicate of elements ``(B, ...)``, with the facts of each row."""
+
+    def predicate(elements: Array) -> Array:
+        shape = (elements.shape[0],) + (1,) * (elements.ndim - 1)
+        return holds(elements, Facts(*(fact.reshape(shape) for fact in facts)))
+
+    return predicate
 
 
 def _fold_inputs(
     state: LayerState, a: Array, facts: Facts, marks: Sequence[Mark], valid: Array
-) -> tuple[Array, Array, Array]:
-    """Fold the inputs of a batch into each neuron's minimum, maximum and marks.
+) -> tuple[Array, Array]:
+    """Fold the inputs of a batch into each neuron's extrema and marks.
 
-    A reduction over the batch reads a large array with long strides, so there the inputs are folded
-    one by one in a single elementwise loop; for a small array the reduction compiles faster.
+    Minimum and maximum are the parts of one complex number, so that one loop makes both.
     """
-    low, high, marked = state.extrema.real, state.extrema.imag, state.marks
+    used = lax.broadcast_in_dim(jnp.arange(a.shape[0]) < valid, a.shape, (0,))
+    # Every comparison with NaN is false: the padding of a short batch changes nothing.
+    numbers = lax.select(used, a, jnp.full_like(a, jnp.nan))
 
-    def flags(elements: Array, of: Facts) -> Array:
-        found = jnp.zeros(elements.shape, jnp.uint8)
-        for bit, holds in enumerate(marks):
-            found |= jnp.where(holds(elements, of), jnp.uint8(1 << bit), jnp.uint8(0))
-        return found
+    def widen(bound: Array, value: Array) -> Array:
+        return lax.complex(lower(bound.real, value.real), upper(bound.imag, value.imag))
 
-    if a.size <= SMALL:
-        numbers = jnp.where(jnp.arange(a.shape[0])[:, None] < valid, a, jnp.nan)
-        found = flags(numbers, Facts(*(fact[:, None] for fact in facts)))
-        return (
-            lower(low, lax.reduce(numbers, jnp.float32(jnp.inf), lower, (0,))),
-            upper(high, lax.reduce(numbers, jnp.float32(-jnp.inf), upper, (0,))),
-            marked | lax.reduce(found, jnp.uint8(0), lax.bitwise_or, (0,)),
-        )
-    for index, row in enumerate(valid_rows(a, valid)):
-        low, high = lower(low, row), upper(high, row)
-        marked |= flags(row, Facts(*(fact[index] for fact in facts)))
-    return low, high, marked
+    nothing = np.complex64(complex(np.inf, -np.inf))
+    extrema = lax.reduce(lax.complex(numbers, numbers), nothing, widen, (0,))
+
+    columns = Facts(*(fact[:, None] for fact in facts))
+    flags = jnp.zeros(a.shape, jnp.uint8)
+    for bit, holds in enumerate(marks):
+        flags |= jnp.where(holds(numbers, columns), jnp.uint8(1 << bit), jnp.uint8(0))
+    return widen(state.extrema, extrema), lax.reduce(flags, np.uint8(0), lax.bitwise_or, (0,))
 
 
-def _absolute_extrema(a: Array, low: Array, high: Array, valid: Array) -> RowExtrema:
+def _absolute_extrema(a: Array, low: Array, high: Array) -> RowExtrema:
     """Complete the extrema; only rows with both signs need another sweep."""
-
-    def sweep(a: Array) -> Array:
-        parts, rest = chunked(a, CHUNKS)
-        smallest = jnp.full_like(parts[0], jnp.inf)
-        for part in parts:
-            smallest = lower(smallest, jnp.abs(part))
-        total = reduce_rows(lower, smallest, jnp.inf)
-        if rest.shape[1]:
-            total = lower(total, reduce_rows(lower, jnp.abs(rest), jnp.inf))
-        return total
-
     mixed = (low < 0) & (high > 0)
-    crossing = lax.cond(jnp.any(mixed), sweep, lambda a: jnp.zeros(a.shape[:1], a.dtype), a)
+    crossing = lax.cond(
+        jnp.any(mixed),
+        lambda: reduce_rows(lower, jnp.abs(a), jnp.inf),
+        lambda: jnp.zeros(a.shape[:1], a.dtype),
+    )
     absolute_low = jnp.where(mixed, crossing, jnp.where(low >= 0, low, -high))
     return RowExtrema(low, high, absolute_low, jnp.maximum(jnp.abs(low), jnp.abs(high)))
 
@@ -269,31 +253,6 @@ def _bounds(
         jnp.where(exempt, -jnp.inf, lowest),
         jnp.where(exempt, jnp.inf, highest),
     )
-
-
-def _covered(state: LayerState, inputs: Array, has_nan: Array, parameters: Parameters) -> Array:
-    """Count the neurons that each metric of the suite covers: ``(metrics with covers,)`` int32."""
-
-    def predicate(metric_id: str, first_bit: int, bits: int) -> Callable[..., Array]:
-        cover = METRICS[metric_id].covers
-
-        def holds(low: Array, high: Array, marks: Array) -> Array:
-            marked = tuple(((marks >> (first_bit + bit)) & 1) == 1 for bit in range(bits))
-            selected = (marks >> SELECTED_BIT) == 1
-            units = UnitState(low, high, marked, selected, inputs, has_nan)
-            return cover(units, parameters)  # type: ignore[misc]
-
-        return holds
-
-    predicates, first_bit = [], 0
-    for metric in METRICS.values():
-        bits = len(metric.marks(parameters))
-        if metric.covers is not None:
-            predicates.append(predicate(metric.id, first_bit, bits))
-        first_bit += bits
-    # Once in a run: what counts is how fast this compiles.
-    arrays = [state.extrema.real[None], state.extrema.imag[None], state.marks[None]]
-    return count_plainly(arrays, predicates)[0]
 
 
 def _merge(a: LayerState, b: LayerState) -> LayerState:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from jax import Array
 
 from cleanai_onnx.coverage.pairs import PairCounts
@@ -38,7 +39,7 @@ BOTH_VIEWS: tuple[View, ...] = ("unit", "channel")
 class Facts(NamedTuple):
     """What is known of each input's activations in a layer when its elements are asked about.
 
-    Every field is ``(B, 1)`` float32 for a counter and a scalar for a mark.
+    Every field is float32 with one value for each input, shaped to broadcast to the elements.
     `bound_low` and `bound_high` are those of `nbc`; until they are known they are infinite.
     """
 
@@ -52,28 +53,28 @@ class Facts(NamedTuple):
 
 
 class UnitState(NamedTuple):
-    """What is known of each unit of a layer over the suite: arrays of one shape.
+    """What is known of each neuron of a layer over the suite, on the host: ``(N,)`` arrays.
 
-    `low` and `high` are its extrema (float32; +inf and -inf before the first value); `marked` has
-    one row of booleans for each mark of the metric; `selected` says whether the unit was ever among
-    the k largest of its layer. `inputs` (int32) and `has_nan` (bool) are scalars: how many inputs
-    the suite has, and whether the layer ever held a NaN.
+    `low` and `high` are its extrema (float32; +inf and -inf without a number); `marked` has one
+    array of booleans for each mark of the metric; `selected` says whether the neuron was ever among
+    the k largest of its layer. `inputs` says how many inputs the suite has, `has_nan` whether the
+    layer ever held a NaN.
     """
 
-    low: Array
-    high: Array
-    marked: tuple[Array, ...]
-    selected: Array
-    inputs: Array
-    has_nan: Array
+    low: np.ndarray
+    high: np.ndarray
+    marked: tuple[np.ndarray, ...]
+    selected: np.ndarray
+    inputs: int
+    has_nan: bool
 
 
 Counter = Callable[[Array, Facts], Array]
-"""``(B, M)`` elements and their facts to booleans: is the element counted for its input?"""
+"""``(B, ...)`` elements and the facts of their inputs to booleans: is the element counted?"""
 Mark = Callable[[Array, Facts], Array]
-"""``(N,)`` elements of one input and its facts to booleans: is the unit marked for good?"""
-Cover = Callable[[UnitState, Parameters], Array]
-"""State of the units and parameters to booleans: is the unit covered by the suite?"""
+"""The same form: is the neuron marked for good?"""
+Cover = Callable[[UnitState, Parameters], np.ndarray]
+"""State of the neurons and parameters to booleans ``(N,)``: is it covered by the suite?"""
 
 
 class LayerEvidence(NamedTuple):

@@ -13,17 +13,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
-from jax import Array
-
-from cleanai_onnx.coverage.sweeps import count_rows
+import numpy as np
 
 __all__ = ["CLEANAI_VALUE_THRESHOLD", "PairCounts", "count_pair"]
 
 CLEANAI_VALUE_THRESHOLD = 0.05
 """What CleanAI's `vv` uses for the second layer, whatever threshold was given."""
-
-_SCALE = 2.0**75
 
 
 class PairCounts(NamedTuple):
@@ -48,42 +43,25 @@ class PairCounts(NamedTuple):
         return self.compat_value - self.compat_value_and_sign
 
 
-def sign_changes(a: Array, b: Array) -> Array:
-    """Return where a·b <= 0, as IEEE float32 would say without flushing subnormal products.
-
-    XLA flushes subnormal numbers to zero on some devices. Scaled by 2**75 each, a product that
-    rounds to zero (at most 2**-150) is at most 1.
-    """
-    opposite = ((a <= 0) & (b >= 0)) | ((a >= 0) & (b <= 0))
-    return opposite | ((a * _SCALE) * (b * _SCALE) <= 1)
-
-
-def count_pair(a: Array, b: Array, threshold: float) -> Array:
+def count_pair(a: np.ndarray, b: np.ndarray, threshold: float) -> PairCounts:
     """Count what differs between two inputs.
+
+    A pair is looked at once in a run, so this is numpy on the host: nothing to compile, and IEEE
+    arithmetic to the letter (XLA flushes subnormal products to zero).
 
     Parameters
     ----------
-    a, b : Array
+    a, b : array
         ``(N,)`` float32: a layer's activations for the two inputs.
     threshold : float
         t of the value change.
-
-    Returns
-    -------
-    Array
-        ``(6,)`` int32: the fields of `PairCounts` after `size`.
     """
-
-    def value(t: float) -> Array:
-        return jnp.float32(t)
-
-    t, compat = value(threshold), value(CLEANAI_VALUE_THRESHOLD)
-    predicates = (
-        sign_changes,
-        lambda a, b: ((a > 0) != (b > 0)) | ((a < 0) != (b < 0)),
-        lambda a, b: jnp.abs(a - b) > t,
-        lambda a, b: (jnp.abs(a - b) > t) & sign_changes(a, b),
-        lambda a, b: jnp.abs(a - b) > compat,
-        lambda a, b: (jnp.abs(a - b) > compat) & sign_changes(a, b),
-    )
-    return count_rows((a[None], b[None]), predicates, jnp.int32(1))[0]
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        sign = a * b <= 0
+        distance = np.abs(a - b)
+    strict = ((a > 0) != (b > 0)) | ((a < 0) != (b < 0))
+    strict &= ~(np.isnan(a) | np.isnan(b))
+    value = distance > np.float32(threshold)
+    compat = distance > np.float32(CLEANAI_VALUE_THRESHOLD)
+    masks = (sign, strict, value, value & sign, compat, compat & sign)
+    return PairCounts(a.size, *(int(np.count_nonzero(mask)) for mask in masks))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array, lax
 
-from cleanai_onnx.coverage.sweeps import CHUNKS, chunked, upper
+from cleanai_onnx.coverage.sweeps import CHUNKS, fold_chunks, upper
 
 __all__ = ["top_k"]
 
@@ -60,11 +60,7 @@ def _descend(a: Array, block_high: Array, count: int) -> tuple[Array, Array]:
     """Return the `count` largest values of each row, falling, and one place of each."""
     levels = [a, block_high]
     while levels[-1].shape[1] > max(DIRECT, 2 * CHUNKS * count):
-        parts, _ = chunked(levels[-1], CHUNKS)
-        high = parts[0]
-        for part in parts[1:]:
-            high = upper(high, part)
-        levels.append(high)
+        levels.append(fold_chunks(upper, levels[-1], -jnp.inf)[0])
     # The last elements of a level that fill no block are looked at directly.
     values, places = lax.top_k(_numbers(levels[-1]), min(count, levels[-1].shape[1]))
     for level in reversed(levels[:-1]):

@@ -10,7 +10,7 @@ those with the lower index.
 
 from __future__ import annotations
 
-from jax import Array
+import numpy as np
 
 from cleanai_onnx.coverage.metric import Card, Evidence, Metric, TableBody, UnitState
 from cleanai_onnx.coverage.parameters import Parameters
@@ -41,7 +41,7 @@ def _tabulate(evidence: Evidence, parameters: Parameters) -> TableBody:
     )
 
 
-def _ever_selected(state: UnitState, _: Parameters) -> Array:
+def _ever_selected(state: UnitState, _: Parameters) -> np.ndarray:
     return state.selected
 
 
