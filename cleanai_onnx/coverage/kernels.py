@@ -113,7 +113,7 @@ def kernels_for(parameters: Parameters) -> Kernels:
         bounds, bound_low, bound_high = _bounds(state.bounds, low, high, valid, bound_rows)
         facts = Facts(mean, *(extrema if scale is None else scale), bound_low, bound_high)
 
-        counts = count_rows(a, [_for_rows(holds, facts) for holds in counters])
+        counts = count_rows(a, _for_rows(counters, facts))
         unit_extrema, flags = _fold_inputs(state, a, facts, marks, valid)
         marked = state.marks | flags
         used = jnp.arange(a.shape[0])[:, None] < valid
@@ -193,14 +193,16 @@ def channel_means(
     return values, reduce_rows(lax.add, sums, 0) / size
 
 
-def _for_rows(holds: Counter, facts: Facts) -> Predicate:
-    """Return the counter as a predicate of elements ``(B, ...)``, with the facts of each row."""
+def _for_rows(counters: Sequence[Counter], facts: Facts) -> list[Predicate]:
+    """Return the counters as predicates of elements ``(B, ...)``, with the facts of each row."""
+    by_rank = {
+        rank: Facts(*(fact.reshape(-1, *(1,) * (rank - 1)) for fact in facts)) for rank in (2, 3)
+    }
 
-    def predicate(elements: Array) -> Array:
-        shape = (elements.shape[0],) + (1,) * (elements.ndim - 1)
-        return holds(elements, Facts(*(fact.reshape(shape) for fact in facts)))
+    def predicate(holds: Counter) -> Predicate:
+        return lambda elements: holds(elements, by_rank[elements.ndim])
 
-    return predicate
+    return [predicate(holds) for holds in counters]
 
 
 def _fold_inputs(

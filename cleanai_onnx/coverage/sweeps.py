@@ -116,7 +116,7 @@ def count_rows(a: Array, predicates: Sequence[Predicate]) -> Array:
         ``(B, len(predicates))`` int32, exact.
     """
     if a.shape[1] <= FEW:
-        return jnp.stack([jnp.sum(p(a), axis=1, dtype=jnp.int32) for p in predicates], axis=1)
+        return _count_plainly(a, predicates)
     words = [
         _count_packed(a, predicates[first : first + COUNTERS])
         for first in range(0, len(predicates), COUNTERS)
@@ -141,12 +141,14 @@ def _count_packed(a: Array, predicates: Sequence[Predicate]) -> Array:
         for half in _lanes(word, 16, 0x0000FFFF)
     ]
     rest = lax.slice_in_dim(a, COUNTERS * width, a.shape[1], axis=1)
-    nibble_of_lane = (0, 4, 2, 6, 1, 5, 3, 7)
-    totals = [
-        counts[nibble_of_lane[lane]] + jnp.sum(holds(rest), axis=1, dtype=jnp.int32)
-        for lane, holds in enumerate(predicates)
-    ]
-    return jnp.stack(totals, axis=1)
+    place_of_lane = (0, 4, 2, 6, 1, 5, 3, 7)
+    packed = jnp.stack([counts[place_of_lane[lane]] for lane in range(len(predicates))], axis=1)
+    return packed + _count_plainly(rest, predicates) if rest.shape[1] else packed
+
+
+def _count_plainly(a: Array, predicates: Sequence[Predicate]) -> Array:
+    counts = [jnp.sum(holds(a), axis=1, dtype=jnp.int32) for holds in predicates]
+    return jnp.stack(counts, axis=1)
 
 
 def _lanes(words: Array, bits: int, mask: int) -> list[Array]:
