@@ -1,6 +1,6 @@
 """Peak memory over the number of images, and what starting costs, each in a process of its own.
 
-python benchmarks/footprint.py [--model resnet18] [--images 64 1024]
+python benchmarks/footprint.py [--depth 50] [--images 64 1024]
 """
 
 from __future__ import annotations

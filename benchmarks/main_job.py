@@ -17,6 +17,7 @@ Peers, on the activations of one batch:
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import statistics
@@ -149,7 +150,7 @@ def peers(
         f"{each_neuron * 1e9:,.0f} ns)   ours is {loops / ours:,.0f} times faster"
     )
     sizes = [array.shape[1] for array in activations]
-    pairs = sum(here * there for here, there in zip(sizes, sizes[1:], strict=False))
+    pairs = sum(here * there for here, there in itertools.pairwise(sizes))
     years = pairs * each_neuron / (365 * 24 * 3600)
     print(f"  peer: ss-vv by loops over {pairs:.1e} pairs of neurons: about {years:.1f} years")
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -48,6 +48,7 @@ FEATURED = 5
 RUNTIME_BYTES = 512 * 2**20
 """Left to onnxruntime's and XLA's own needs when a batch size is chosen."""
 
+Adjacency = Literal["rows", "dataflow"]
 Progress = Callable[[int], None]
 
 
@@ -76,6 +77,9 @@ class Analyzer:
     pair : (int, int), optional
         Positions in the suite of the images that the pair metrics compare; by default the first two
         that can be used.
+    adjacency : {"rows", "dataflow"}
+        Which layers are next to each other for the interaction metrics: rows of the table, as in
+        CleanAI, or the graph's real successors.
     per_image, per_layer : path, optional
         Where to write a CSV file with a row for each image, and one with a row for each image and
         layer.
@@ -107,6 +111,7 @@ class Analyzer:
         batch_size: int | None = None,
         threads: int | None = None,
         pair: tuple[int, int] | None = None,
+        adjacency: Adjacency = "rows",
         per_image: str | Path | None = None,
         per_layer: str | Path | None = None,
     ) -> None:
@@ -128,13 +133,14 @@ class Analyzer:
             "taps": list(taps),
             "input": self.image_input.name,
             "input values": dict(input_values or {}),
+            "adjacency": adjacency,
             **asdict(self.parameters),
         }
         self._select = tuple(taps)
         self._input_values = dict(input_values or {})
         self._device: runtime.Device = device
         self._batch_size, self._threads = batch_size, threads
-        self._pair = pair
+        self._pair, self._adjacency = pair, adjacency
         self._pair_rows: dict[int, tuple[str, list[Array]]] = {}
         self._per_image, self._per_layer = per_image, per_layer
         self._session: runtime.Session | None = None
@@ -324,7 +330,10 @@ class Analyzer:
             raise ImageError("no input was measured: update() was not called.")
         with self._timed("tables"), self._on_device():
             pair = self._pair_evidence()
-            tables = coverage.compute(self._state, pair)
+            adjacency = (
+                graph.successors(self.model, self._taps) if self._adjacency == "dataflow" else None
+            )
+            tables = coverage.compute(self._state, pair, adjacency)
             firing = coverage.firing(self._state)
         for table in (self._image_table, self._layer_table):
             if table is not None:
@@ -482,6 +491,7 @@ def analyze(
     batch_size: int | None = None,
     threads: int | None = None,
     pair: tuple[str, str] | None = None,
+    adjacency: Adjacency = "rows",
     limit: int | None = None,
     seed: int = 0,
     strict: bool = False,
@@ -500,7 +510,7 @@ def analyze(
         arrays, or tuples of which they are the first element.
     parameters : Parameters
         Of the metrics.
-    taps, input_name, input_values, device, batch_size, threads, per_image, per_layer
+    taps, input_name, input_values, device, batch_size, threads, adjacency, per_image, per_layer
         See `Analyzer`.
     preset, preprocessing, preprocessing_file, preprocessing_config
         How images become inputs: a named preset, settings by name, a JSON or TOML file, and
@@ -533,6 +543,7 @@ def analyze(
         "device": device,
         "batch_size": batch_size,
         "threads": threads,
+        "adjacency": adjacency,
         "per_image": per_image,
         "per_layer": per_layer,
     }

@@ -176,6 +176,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
             batch_size=settings["batch-size"],
             threads=settings["threads"],
             pair=settings["pair"],
+            adjacency=settings["adjacency"],
             limit=settings["limit"],
             seed=settings["seed"],
             strict=settings["strict"],

@@ -1,5 +1,6 @@
 """Loading and checking a model, its taps, and facts about it. Knows ONNX and no metric."""
 
+from cleanai_onnx.graph.adjacency import successors
 from cleanai_onnx.graph.facts import model_facts
 from cleanai_onnx.graph.image_input import ImageInput, constant_inputs, find_image_input
 from cleanai_onnx.graph.loading import Model, load_model
@@ -20,5 +21,6 @@ __all__ = [
     "find_taps",
     "load_model",
     "model_facts",
+    "successors",
     "tapped_proto",
 ]
