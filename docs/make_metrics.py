@@ -1,0 +1,76 @@
+"""Write docs/metrics.md from the registry, so that page and program say the same.
+
+Run from the repository: ``python docs/make_metrics.py``. A test compares the page with this.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cleanai_onnx.coverage import METRICS, Parameters
+from cleanai_onnx.coverage.metric import Metric
+
+PAGE = Path(__file__).parent / "metrics.md"
+
+INTRODUCTION = """\
+# The metrics
+
+This page is written by `docs/make_metrics.py` from the program itself.
+
+A **layer** is one tap: a post-activation tensor of the graph. **Unit** view: a neuron is one scalar
+of the layer's output for one input. **Channel** view: a neuron is one channel, and its value is the
+spatial mean (for tokens, the mean over the tokens). Every metric is computed in both views.
+
+Rules that hold for all of them:
+
+- a is a neuron's activation, in float32 (other types are cast in the graph); comparisons are strict
+  unless written otherwise.
+- Counts are exact integers at any number of images; ratios are derived from them at the end. Only the
+  sums of `tknc` are floating-point sums, accumulated in float64.
+- A value that is not a number counts as not covered, and the result says how many there were. The
+  mean of a layer that holds one is not a number, and covers nothing in `nc`.
+- The mean of `nc` is a float32 sum in an order that depends on the size of the layer alone, clamped
+  to the layer's extrema, so that rounding never puts a constant layer above its own mean (CleanAI's
+  plain sum can).
+- Subnormal activations (below 1.2e-38) count as zero, as XLA flushes them.
+- *Per input* metrics are summed over the images, as CleanAI does: covered / total is an average. A
+  *suite* metric is a union: what at least one image, or one pair of images, covers. A *pair* metric
+  compares two images, by default the first two (`--pair A B`).
+
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """Return the page."""
+    return INTRODUCTION + "\n".join(section(metric) for metric in METRICS.values())
+
+
+def section(metric: Metric) -> str:
+    """Return what the page says of one metric."""
+    parameters = metric.parameters(Parameters())
+    defaults = ", ".join(f"{name} = {value}" for name, value in parameters.items()) or "none"
+    card = metric.card
+    promises = {
+        "grows or stays when images are added": card.monotone,
+        "does not depend on the order of the images": card.order_free,
+        "parts of a suite can be merged": card.mergeable,
+        "needs a profile of the training images": card.needs_profile,
+    }
+    yes = [promise for promise, holds in promises.items() if holds]
+    return (
+        f"## `{metric.id}`: {metric.title}\n\n"
+        f"{metric.definition}\n\n"
+        f"- Scope: {card.scope}\n"
+        f"- Parameters and defaults: {defaults}\n"
+        f"- Promises: {'; '.join(yes) or 'none'}\n"
+        f"- Source: {card.source}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
