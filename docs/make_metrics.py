@@ -25,8 +25,8 @@ Rules that hold for all of them:
 
 - a is a neuron's activation, in float32 (other types are cast in the graph); comparisons are strict
   unless written otherwise.
-- Counts are exact integers at any number of images; ratios are derived from them at the end. Only the
-  sums of `tknc` are floating-point sums, accumulated in float64.
+- Counts are exact integers at any number of images; ratios are derived from them at the end. Only
+  the sums of `tknc` are floating-point sums, accumulated in float64.
 - A value that is not a number counts as not covered, and the result says how many there were. The
   mean of a layer that holds one is not a number, and covers nothing in `nc`.
 - The mean of `nc` is a float32 sum in an order that depends on the size of the layer alone, clamped
