@@ -84,7 +84,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     limit, taps, ours = [], [], []
     for _ in range(arguments.rounds):
         in_plain = in_ours = 0.0
-        before = analyzer.seconds["inference"]
+        before = analyzer.record.seconds["inference"]
         for batch in batches:
             start = time.perf_counter()
             plain.run(None, {feed: batch})
@@ -94,7 +94,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
             in_ours += time.perf_counter() - middle
         limit.append(in_plain)
         ours.append(in_ours)
-        taps.append(analyzer.seconds["inference"] - before)
+        taps.append(analyzer.record.seconds["inference"] - before)
 
     units = sum(layer.units for layer in analyzer.layers)
     each = 1e3 / arguments.images

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from cleanai_onnx._version import __version__
 
 if TYPE_CHECKING:
-    from cleanai_onnx.analysis import Analyzer, analyze
+    from cleanai_onnx.analysis import analyze
+    from cleanai_onnx.analyzer import Analyzer
     from cleanai_onnx.coverage import Parameters
     from cleanai_onnx.errors import (
         CleanAIError,
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Analyzer": ("cleanai_onnx.analysis", "Analyzer"),
+    "Analyzer": ("cleanai_onnx.analyzer", "Analyzer"),
     "analyze": ("cleanai_onnx.analysis", "analyze"),
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "Result": ("cleanai_onnx.result", "Result"),

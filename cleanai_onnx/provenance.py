@@ -1,0 +1,78 @@
+"""The identity of a run: when, where, with which versions, and how long its phases took."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from cleanai_onnx._version import __version__
+from cleanai_onnx.result import RunFacts
+
+__all__ = ["RunRecord", "device_name"]
+
+PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "jax", "jaxlib", "numpy", "pillow")
+
+
+class RunRecord:
+    """Keeps what is to be told of a run while it goes on.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        Seconds spent in each phase.
+    """
+
+    def __init__(self) -> None:
+        self._started = datetime.now(UTC)
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to the phase `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def facts(
+        self, device: str, provider: str, batch_size: int, options: Mapping[str, Any]
+    ) -> RunFacts:
+        """Return the facts of the run so far."""
+        return RunFacts(
+            id=uuid.uuid4().hex,
+            started=self._started.isoformat(timespec="seconds"),
+            tool_version=__version__,
+            device=device,
+            provider=provider,
+            graph_optimization="all",
+            batch_size=batch_size,
+            seconds={phase: round(value, 6) for phase, value in self.seconds.items()},
+            versions=_versions(),
+            platform=platform.platform(),
+            options=dict(options),
+        )
+
+
+def device_name(device: str, jax_device: Any) -> str:
+    """Return the device in words."""
+    if device == "cuda":
+        return f"CUDA: {jax_device.device_kind}"
+    return f"CPU: {platform.machine()}, {os.cpu_count()} cores"
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
