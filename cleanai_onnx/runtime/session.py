@@ -19,6 +19,8 @@ from cleanai_onnx.errors import CleanAIError, ModelError, UsageError
 __all__ = ["Device", "Session", "available_device", "require_onnxruntime"]
 
 Device = Literal["auto", "cpu", "cuda"]
+ALIGNMENT = 64
+"""Bytes; what XLA wants of memory that it does not allocate itself."""
 
 INSTALL = (
     "onnxruntime is not installed; install it with `pip install 'cleanai-onnx[cpu]'`, or with "
@@ -139,7 +141,6 @@ class Session:
             overwrites them in place.
         """
         import jax
-        import jax.numpy as jnp
 
         if self.device == "cuda" and jax.default_backend() != "gpu":
             raise UsageError(
@@ -151,7 +152,7 @@ class Session:
         self._outputs = []
         for name, shape in shapes.items():
             flat = (shape[0], int(np.prod(shape[1:], dtype=np.int64)))
-            array = jax.block_until_ready(jnp.zeros(flat, jnp.float32, device=target))
+            array = jax.block_until_ready(jax.device_put(aligned_zeros(flat), target))
             self._binding.bind_output(
                 name, self.device, 0, np.float32, shape, array.unsafe_buffer_pointer()
             )
@@ -177,6 +178,14 @@ class Session:
             raise
         except Exception as error:  # as above
             raise ModelError(f"the model fails when it is run: {_first_line(error)}") from error
+
+
+def aligned_zeros(shape: tuple[int, int]) -> np.ndarray:
+    """Return float32 zeros at an address from which JAX takes over memory without a copy."""
+    size = 4 * shape[0] * shape[1]
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % ALIGNMENT
+    return memory[first : first + size].view(np.float32).reshape(shape)
 
 
 def _first_line(error: Exception) -> str:
