@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleanai_onnx import inputs, runtime
-from cleanai_onnx.analyzer import Adjacency, Analyzer
+from cleanai_onnx.analyzer import Adjacency, Analyzer, as_array
 from cleanai_onnx.coverage import Parameters
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.result import ImageFacts, Result
 
 if TYPE_CHECKING:
-    import onnx
+    from cleanai_onnx.graph import ModelProto
 
 __all__ = ["analyze"]
 
@@ -23,7 +23,7 @@ Progress = Callable[[int], None]
 
 
 def analyze(
-    model: str | Path | bytes | onnx.ModelProto,
+    model: str | Path | bytes | ModelProto,
     images: str | Path | Sequence[str | Path] | np.ndarray | Iterable[Any],
     *,
     parameters: Parameters | None = None,
@@ -97,9 +97,18 @@ def analyze(
     if not _are_paths(images):
         if pair is not None:
             raise UsageError("pair names images of a folder; batches of your own have no names.")
-        return _analyze_batches(Analyzer(model, **shared), images, limit)
+        if preset or preprocessing or preprocessing_file or preprocessing_config:
+            raise UsageError(
+                "preset and preprocessing are for images of a folder; batches of your own are fed "
+                "as they are."
+            )
+        if limit is not None and limit < 1:
+            raise UsageError(f"limit must be at least 1, not {limit}.")
+        return _analyze_batches(Analyzer(model, **shared), _batches(images), limit)
 
     suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
+    if pair is not None and (isinstance(pair, str) or len(pair) != 2):
+        raise UsageError(f"pair must be the names of two images, not {pair!r}.")
     positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
     analyzer = Analyzer(model, pair=positions, **shared)
     resolved = inputs.resolve_preprocessing(
@@ -109,7 +118,7 @@ def analyze(
         preset=preset,
         file=None if preprocessing_file is None else Path(preprocessing_file),
         model_path=Path(model) if isinstance(model, str | Path) else None,
-        metadata={entry.key: entry.value for entry in analyzer.model.proto.metadata_props},
+        metadata=analyzer.model.metadata,
         suite=suite,
     )
     analyzer.prepare(resolved.preprocessing.item_shape, most=len(suite))
@@ -146,13 +155,24 @@ def analyze(
         analyzer.close()
 
 
-def _analyze_batches(analyzer: Analyzer, batches: Any, limit: int | None) -> Result:
-    if isinstance(batches, np.ndarray):
-        batches = [batches]
+def _batches(images: Any) -> Iterable[Any]:
+    if hasattr(images, "__array__"):
+        return [images]
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        raise UsageError(
+            "images must be a folder, a file, a pattern, an array or an iterable of batches, not "
+            f"{type(images).__name__}."
+        )
+    return images
+
+
+def _analyze_batches(analyzer: Analyzer, batches: Iterable[Any], limit: int | None) -> Result:
     left = limit
     try:
         for batch in batches:
-            data = np.asarray(batch[0] if isinstance(batch, tuple | list) else batch)
+            # A data loader yields inputs and labels.
+            labelled = isinstance(batch, tuple | list) and len(batch) > 0
+            data = as_array(batch[0] if labelled else batch)
             analyzer.update(data if left is None else data[:left])
             if left is not None:
                 left -= len(data)

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from cleanai_onnx import coverage, graph, runtime
 from cleanai_onnx.coverage import Parameters
-from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.errors import ImageError, ModelError, UsageError
 from cleanai_onnx.individuals import Individuals
 from cleanai_onnx.planning import Plan, plan
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.result import ImageFacts, Note, PreprocessingField, Result
 
 if TYPE_CHECKING:
-    import onnx
+    from cleanai_onnx.graph import ModelProto
 
-__all__ = ["Adjacency", "Analyzer"]
+__all__ = ["Adjacency", "Analyzer", "as_array"]
 
 Adjacency = Literal["rows", "dataflow"]
 
@@ -74,7 +74,7 @@ class Analyzer:
 
     def __init__(
         self,
-        model: str | Path | bytes | onnx.ModelProto,
+        model: str | Path | bytes | ModelProto,
         *,
         parameters: Parameters | None = None,
         taps: Sequence[str] = ("activations",),
@@ -88,12 +88,14 @@ class Analyzer:
         per_image: str | Path | None = None,
         per_layer: str | Path | None = None,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise UsageError(f"--batch-size must be at least 1, not {batch_size}.")
-        if threads is not None and threads < 1:
-            raise UsageError(f"--threads must be at least 1, not {threads}.")
+        for flag, count in (("--batch-size", batch_size), ("--threads", threads)):
+            if count is not None and not _is_whole(count, 1):
+                raise UsageError(f"{flag} must be a whole number of at least 1, not {count!r}.")
+        if pair is not None and not (len(pair) == 2 and all(_is_whole(one, 0) for one in pair)):
+            raise UsageError(f"pair must be the positions of two images, not {pair!r}.")
         if pair is not None and pair[0] == pair[1]:
             raise UsageError("--pair needs two different images.")
+        taps = (taps,) if isinstance(taps, str) else tuple(taps)
         runtime.require_onnxruntime()
         self.record = RunRecord()
         self.parameters = parameters or Parameters()
@@ -107,7 +109,7 @@ class Analyzer:
             "adjacency": adjacency,
             **asdict(self.parameters),
         }
-        self._select = tuple(taps)
+        self._select = taps
         self._input_values = dict(input_values or {})
         self._device: runtime.Device = device
         self._wanted_batch_size, self._threads = batch_size, threads
@@ -115,6 +117,13 @@ class Analyzer:
         self._per_image, self._per_layer = per_image, per_layer
         self._plan: Plan | None = None
         self._session: runtime.Session | None = None
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def batch_size(self) -> int:
@@ -141,11 +150,14 @@ class Analyzer:
         ModelError
             If there is nothing to measure, or not enough memory; the sentence says how much.
         """
+        item = tuple(int(length) for length in item_shape)
+        if not self._fits(item):
+            raise self._misfit((self.image_input.batch or "any", *item))
         with self.record.phase("find taps"):
             self._plan = plan(
                 self.model,
                 self.image_input,
-                tuple(int(length) for length in item_shape),
+                item,
                 self._select,
                 self._wanted_batch_size,
                 most,
@@ -171,6 +183,12 @@ class Analyzer:
                 feeds = {**self._feeds, self.image_input.name: np.zeros(shape, self._dtype)}
                 taps = taps.with_shapes(session.probe(feeds, taps.unknown))
             self.layers = taps.layers
+            empty = [layer.name for layer in self.layers if not layer.units]
+            if empty:
+                raise ModelError(
+                    f"the layer {empty[0]!r} has no units when the model is run: leave it out with "
+                    "--taps."
+                )
             buffers = session.bind(
                 {
                     name: (self.batch_size, *layer.shape)
@@ -205,15 +223,20 @@ class Analyzer:
             If the batch does not have the shape or the type that the model takes.
         ModelError
             If the model fails when it is run.
+        UsageError
+            After `close`, or after `result` where that has finished tables of images; or if names
+            or indexes are not as many as inputs.
         """
+        if self._closed:
+            raise UsageError("this analyzer is closed: make a new one to measure more.")
         data = self._checked(batch)
         if self._plan is None:
             self.prepare(data.shape[1:])
         if self._session is None:
             self.start()
         before = self.inputs
-        indexes = range(before, before + len(data)) if indexes is None else indexes
-        names = [f"input {index}" for index in indexes] if names is None else names
+        indexes = range(before, before + len(data)) if indexes is None else list(indexes)
+        names = [f"input {index}" for index in indexes] if names is None else list(map(str, names))
         if not len(data) == len(names) == len(indexes):
             raise UsageError(
                 f"{len(data)} inputs were given with {len(names)} names and {len(indexes)} indexes."
@@ -223,7 +246,7 @@ class Analyzer:
             self._measure(data[part], names[part], indexes[part])
 
     def _checked(self, batch: Any) -> np.ndarray:
-        data = np.asarray(batch)
+        data = as_array(batch)
         expected = self.image_input
         if str(data.dtype) != expected.dtype:
             if data.dtype.kind != "f" or np.dtype(self._dtype).kind != "f":
@@ -232,17 +255,24 @@ class Analyzer:
                     "convert it first, as the model's preprocessing says."
                 )
             data = data.astype(self._dtype)
-        fits = data.ndim == len(expected.shape) and all(
-            wanted in (None, given)
-            for wanted, given in zip(expected.shape[1:], data.shape[1:], strict=True)
-        )
-        if not fits or (self._plan is not None and data.shape[1:] != self._plan.item):
-            wanted = ", ".join("any" if size is None else str(size) for size in expected.shape[1:])
-            raise ImageError(
-                f"the model's input takes shape (batch, {wanted}) and the batch has shape "
-                f"{data.shape}."
-            )
+        known = None if self._plan is None else self._plan.item
+        if data.ndim == 0 or not self._fits(data.shape[1:]) or known not in (None, data.shape[1:]):
+            raise self._misfit(data.shape)
         return data
+
+    def _fits(self, item: Sequence[int]) -> bool:
+        wanted = self.image_input.shape[1:]
+        return len(item) == len(wanted) and all(
+            given >= 1 and size in (None, given) for size, given in zip(wanted, item, strict=True)
+        )
+
+    def _misfit(self, shape: Sequence[int | str]) -> ImageError:
+        sizes = self.image_input.shape[1:] if self._plan is None else self._plan.item
+        wanted = ", ".join("any" if size is None else str(size) for size in sizes)
+        given = ", ".join(map(str, shape))
+        return ImageError(
+            f"the model's input takes shape (batch, {wanted}) and the batch has shape ({given})."
+        )
 
     def _measure(self, data: np.ndarray, names: Sequence[str], indexes: Sequence[int]) -> None:
         valid = len(data)
@@ -252,7 +282,7 @@ class Analyzer:
         assert self._session is not None
         with self.record.phase("inference"):
             activations = self._session.run({**self._feeds, self.image_input.name: data})
-        with self.record.phase("metrics"), self._on_device():
+        with self.record.phase("metrics"), runtime.on_device(self._jax_device):
             self._state, figures = coverage.update(self._state, activations, valid)
             self._individuals.add(self._state, figures, activations, names, indexes)
 
@@ -277,15 +307,17 @@ class Analyzer:
         """
         if self._session is None or not self.inputs:
             raise ImageError("no input was measured: update() was not called.")
-        with self.record.phase("tables"), self._on_device():
+        with self.record.phase("tables"), runtime.on_device(self._jax_device):
             pair = self._individuals.pair_evidence(self._state)
             adjacency = (
                 graph.successors(self.model, self._taps) if self._adjacency == "dataflow" else None
             )
             tables = coverage.compute(self._state, pair, adjacency)
             firing = coverage.firing(self._state)
-        self._individuals.finish()
+        # Where tables were finished, the analyzer is done: no row can be added to them.
+        self._closed |= self._individuals.finish()
         found = self.inputs
+        table = None if self._per_image is None else Path(self._per_image).name
         return Result(
             model=graph.model_facts(self.model, self._taps),
             run=self.record.facts(
@@ -294,7 +326,7 @@ class Analyzer:
                 self.batch_size,
                 {**self._options, **(options or {})},
             ),
-            images=images or ImageFacts(source="batches", found=found, used=found),
+            images=images or ImageFacts("batches", found, found, per_image_table=table),
             preprocessing=tuple(preprocessing)
             or (PreprocessingField("values", "as given", "the caller's own batches"),),
             layers=self.layers,
@@ -305,7 +337,11 @@ class Analyzer:
         )
 
     def close(self) -> None:
-        """Remove what was not finished: tables of images that were not completed."""
+        """Remove what was not finished: tables of images that were not completed.
+
+        The same happens at the end of a ``with`` block. What was measured can still be read.
+        """
+        self._closed = True
         if self._session is not None:
             self._individuals.discard()
 
@@ -339,7 +375,28 @@ class Analyzer:
     def _dtype(self) -> np.dtype[Any]:
         return np.dtype(self.image_input.dtype)
 
-    def _on_device(self) -> Any:
-        import jax
 
-        return jax.default_device(self._jax_device)
+def as_array(batch: Any) -> np.ndarray:
+    """Return what a user calls a batch as an array.
+
+    Raises
+    ------
+    ImageError
+        If it is none.
+    """
+    if hasattr(batch, "detach") and hasattr(batch, "cpu"):
+        # A torch tensor that wants a gradient, or lies on a GPU, does not convert by itself.
+        batch = batch.detach().cpu()
+    try:
+        data = np.asarray(batch)
+    except (TypeError, ValueError) as error:
+        kind = type(batch).__name__
+        raise ImageError(f"a batch of the type {kind} is not an array: {error}.") from error
+    if data.dtype.kind == "O":
+        raise ImageError(f"a batch of the type {type(batch).__name__} is not an array of numbers.")
+    return data
+
+
+def _is_whole(number: Any, least: int) -> bool:
+    whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+    return bool(whole and least <= number < 2**31)

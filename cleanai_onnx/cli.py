@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cleanai_onnx import config
 from cleanai_onnx._version import __version__
-from cleanai_onnx.errors import CleanAIError, UsageError
+from cleanai_onnx.errors import CleanAIError, OutputError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
+
+    from cleanai_onnx.result import Result
 
 __all__ = ["main"]
 
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
 """What shells expect of a program that Ctrl-C ended."""
 
 DESCRIPTION = "How much of a neural network do your test images exercise?"
@@ -42,48 +48,107 @@ GROUPS: dict[config.Group, str] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code.
+
+    Without `argv` it is the program: then it also takes over Ctrl-C and the process's warnings.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if argv is None:
+        _end_on_signals()
+        if not debug and not sys.warnoptions:
+            # What numpy and JAX warn of is for programmers; the report has its own notes.
+            warnings.simplefilter("ignore")
     try:
         if arguments[:1] == ["report"]:
             return _report(_report_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["analyze"]:
             arguments = arguments[1:]
         return _analyze(_analyze_parser().parse_args(arguments))
-    except CleanAIError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"cleanai-onnx: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\ncleanai-onnx: interrupted; nothing was written.", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone (`| head`); there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _point_at_nothing(sys.stdout)
         return 0
-    except MemoryError:
-        print(
-            "cleanai-onnx: error: out of memory; use a smaller --batch-size, or fewer --taps.",
-            file=sys.stderr,
-        )
-        return 3
+    except KeyboardInterrupt:
+        _say("cleanai-onnx: interrupted.")
+        return INTERRUPTED
     except Exception as error:
         if debug:
-            traceback.print_exc()
-        kind = type(error).__name__
-        text = " ".join(str(error).split())[:300]
-        print(
-            f"cleanai-onnx: internal error: {kind}: {text}\nThis is a bug. Please report it with "
-            "the output of the same command with --debug.",
-            file=sys.stderr,
-        )
-        return CleanAIError.exit_code
+            _say(traceback.format_exc())
+        text, code = _explained(error)
+        _say(f"cleanai-onnx: {text}")
+        return code
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """Return what an error means to the user, and the exit code."""
+    if isinstance(error, CleanAIError):
+        return f"error: {_harmless(str(error))}", error.exit_code
+    if isinstance(error, MemoryError):
+        return "error: out of memory; use a smaller --batch-size, or fewer --taps.", 3
+    text = _harmless(" ".join(f"{type(error).__name__}: {error}".split())[:300])
+    return (
+        f"internal error: {text}\nThis is a bug. Please report it with the output of the same "
+        "command with --debug.",
+        CleanAIError.exit_code,
+    )
+
+
+def _harmless(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _say(text: str) -> None:
+    """Print to standard error, if there is one that takes it."""
+    if sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _point_at_nothing(sys.stderr)
+
+
+def _point_at_nothing(stream: Any) -> None:
+    """Keep the interpreter from failing on `stream` again when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _end_on_signals() -> None:
+    """Let Ctrl-C and a request to end do so at once, and leave nothing half-written.
+
+    An exception would not do: raised inside one of the many callbacks of JAX it is swallowed, and
+    raised while an extension is imported it aborts the process.
+    """
+
+    def end(number: int, _: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        written = sys.modules.get("cleanai_onnx.report.destination")
+        if written is not None:
+            written.discard_unfinished()
+        show_cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
+        word = "interrupted" if number == signal.SIGINT else "ended"
+        # Not through sys.stderr: the signal may have come while that was being written to.
+        with suppress(OSError):
+            os.write(2, f"{show_cursor}\ncleanai-onnx: {word}.\n".encode())
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A parent that ignores a signal (nohup, a shell's &) wants it ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            with suppress(ValueError):  # not the main thread
+                signal.signal(number, end)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help.")
 
 
 def _analyze_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cleanai-onnx",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -120,7 +185,7 @@ def _add(group: Any, option: config.Option) -> None:
 
 
 def _report_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cleanai-onnx report",
         description="Render a stored result again, without running anything.",
         allow_abbrev=False,
@@ -147,13 +212,16 @@ def _analyze(arguments: argparse.Namespace) -> int:
     folder = Path(settings["output"])
     stem = f"Analysis_{file_stem(Path(arguments.model).stem)}"
     paths = {name: folder / f"{stem}.{name}" for name in ("pdf", "json", "csv")}
-    _check_model_and_output(Path(arguments.model), paths["json"])
+    if settings["per-image"]:
+        paths["layers"] = folder / f"{stem}_layers.csv"
+    _check_model_and_output(arguments.model, paths.values())
     preprocessing = settings.given("preprocessing", files=False)
     file = preprocessing.pop("preprocessing", None)
     preset = preprocessing.pop("preset", None)
     from_files = settings.given("preprocessing", files=True)
     file = from_files.pop("preprocessing", None) if file is None else file
-    with _progress(settings["quiet"] or settings["no-progress"]) as progress:
+    silent = settings["quiet"] or settings["no-progress"]
+    with report.all_or_nothing(), _progress(silent) as progress:
         result = analyze(
             arguments.model,
             arguments.images,
@@ -181,16 +249,13 @@ def _analyze(arguments: argparse.Namespace) -> int:
             seed=settings["seed"],
             strict=settings["strict"],
             per_image=paths["csv"],
-            per_layer=folder / f"{stem}_layers.csv" if settings["per-image"] else None,
+            per_layer=paths.get("layers"),
             progress=progress,
         )
-    written = [report.write(result, name, paths[name]) for name in ("json", "pdf")]
+        for name in ("json", "pdf"):
+            report.write(result, name, paths[name])
     if not settings["quiet"]:
-        from cleanai_onnx.report.terminal import summary
-
-        console = _console()
-        summary(result, console)
-        _announce(console, [written[1], written[0], paths["csv"]])
+        _show(result, paths.values())
     return 0
 
 
@@ -198,35 +263,59 @@ def _report(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from cleanai_onnx import report
-    from cleanai_onnx.report.terminal import summary
 
     source = Path(arguments.result)
     result = report.read(source)
     folder = source.parent if arguments.output is None else Path(arguments.output)
     path = report.write(result, "pdf", folder / f"{source.stem}.pdf")
-    console = _console()
-    summary(result, console)
-    _announce(console, [path])
+    _show(result, [path])
     return 0
 
 
-def _check_model_and_output(model: Any, target: Any) -> None:
+def _check_model_and_output(model: str, targets: Iterable[Path]) -> None:
     """Fail before the long part where the reports could not be written in the end."""
     from cleanai_onnx.report import check_destination
 
-    if str(model) == "":
-        raise UsageError("the name of the model file is empty.")
-    if model.is_file():
-        check_destination(target)
+    if not model:
+        raise UsageError("the name of the model file is empty: give the path of an .onnx file.")
+    if os.path.isfile(model):
+        for target in targets:
+            check_destination(target)
+
+
+def _show(result: Result, written: Iterable[Path]) -> None:
+    """Print the summary, and where the reports are."""
+    from cleanai_onnx.report.terminal import summary
+
+    if sys.stdout is None:
+        return
+    console = _console()
+    try:
+        summary(result, console)
+        _announce(console, written)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _point_at_nothing(sys.stdout)
+        raise OutputError(
+            f"the reports are written, but their summary cannot be printed: {error.strerror}; "
+            "give --quiet."
+        ) from error
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False)
+    class Plain(Console):
+        def on_broken_pipe(self) -> NoReturn:
+            """Leave it to `main`, which knows the exit code; rich would end with 1."""
+            raise BrokenPipeError
+
+    return Plain(highlight=False)
 
 
-def _announce(console: Console, paths: Sequence[Any]) -> None:
+def _announce(console: Console, paths: Iterable[Path]) -> None:
     from rich.text import Text
 
     from cleanai_onnx.report.names import printable
@@ -239,7 +328,7 @@ def _announce(console: Console, paths: Sequence[Any]) -> None:
 @contextmanager
 def _progress(silent: bool) -> Iterator[Callable[[int], Callable[[int], None]] | None]:
     """Show a progress bar on standard error where that is a terminal."""
-    if silent or not sys.stderr.isatty():
+    if silent or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

@@ -8,6 +8,7 @@ the refusal of unknown keys.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -23,6 +24,10 @@ FILES = ("cleanai-onnx.toml", "pyproject.toml")
 PREFIX = "CLEANAI_ONNX_"
 INTERNAL = frozenset({"CLEANAI_ONNX_CACHE"})
 """Environment variables with our prefix that are no options."""
+MOST = 2**31 - 1
+"""No count of ours is larger."""
+MOST_INTERVALS = 100
+"""Each is compiled into the kernels: a thousand of them take minutes."""
 
 Group = Literal["output", "model", "images", "preprocessing", "metrics", "run"]
 
@@ -72,16 +77,29 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _text_or_list(value: Any) -> Any:
+    """Take what the preprocessing settings also take: a number, text, or a list of numbers."""
+    if isinstance(value, list) and value:
+        return [_text(item) if isinstance(item, str) else _number(item) for item in value]
+    return _text(value)
+
+
+def _sides(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_whole(1)(item) for item in value]
+    return _text(value)
+
+
 def _whole(least: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
-        problem = f"must be a whole number of at least {least}"
+        problem = f"must be a whole number from {least} to {MOST:,}"
         if isinstance(value, bool | float):
             raise ValueError(problem)
         try:
             number = int(value)
         except (TypeError, ValueError):
             raise ValueError(problem) from None
-        if number < least:
+        if not least <= number <= MOST:
             raise ValueError(problem)
         return number
 
@@ -92,9 +110,12 @@ def _number(value: Any) -> float:
     try:
         if isinstance(value, bool):
             raise ValueError
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("must be a number") from None
+    if not math.isfinite(number):
+        raise ValueError("must be a finite number")
+    return number
 
 
 def _switch(value: Any) -> bool:
@@ -139,15 +160,20 @@ def _intervals(value: Any) -> tuple[tuple[float, float], ...]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list | tuple):
         raise ValueError(problem)
+    if len(items) > MOST_INTERVALS:
+        raise ValueError(f"must be at most {MOST_INTERVALS} intervals")
     found = []
     for item in items:
         ends = item.split(":") if isinstance(item, str) else item
         if not isinstance(ends, list | tuple) or len(ends) != 2:
             raise ValueError(problem)
         try:
-            found.append((float(ends[0]), float(ends[1])))
-        except (TypeError, ValueError):
+            low, high = (float(end) for end in ends if not isinstance(end, bool))
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(problem) from None
+        if not low <= high:
+            raise ValueError(problem)
+        found.append((low, high))
     return tuple(found)
 
 
@@ -156,6 +182,8 @@ def _values(value: Any) -> dict[str, str]:
         return {str(name): str(text) for name, text in value.items()}
     items = [value] if isinstance(value, str) else value
     found = {}
+    if not isinstance(items, list):
+        raise ValueError("must be NAME=VALUE")
     for item in items:
         name, equals, text = str(item).rpartition("=")
         if not equals or not name:
@@ -184,18 +212,18 @@ OPTIONS: tuple[Option, ...] = (
            "unit, imagenet, torchvision, keras-tf, keras-caffe or symmetric", "NAME"),
     Option("preprocessing", _text, None, "preprocessing",
            "JSON or TOML file that says how images become inputs", "FILE"),
-    Option("size", _text, None, "preprocessing", "resize images to height x width", "HxW"),
+    Option("size", _sides, None, "preprocessing", "resize images to height x width", "HxW"),
     Option("resize", _text, None, "preprocessing",
            "stretch, shorter-side, letterbox or none", "MODE"),
     Option("interpolation", _text, None, "preprocessing",
            "nearest, bilinear, bicubic, lanczos, box or hamming", "MODE"),
-    Option("crop", _text, None, "preprocessing", "cut this from the centre after resizing", "HxW"),
+    Option("crop", _sides, None, "preprocessing", "cut this from the centre after resizing", "HxW"),
     Option("channel-order", _text, None, "preprocessing", "RGB, BGR, gray or RGBA", "ORDER"),
     Option("scale", _text, None, "preprocessing", "factor of the pixel values: 1/255", "X"),
-    Option("mean", _text, None, "preprocessing", "subtracted after scaling: 0.485,0.456,0.406",
-           "X[,X,X]"),
-    Option("std", _text, None, "preprocessing", "divided by after that: 0.229,0.224,0.225",
-           "X[,X,X]"),
+    Option("mean", _text_or_list, None, "preprocessing",
+           "subtracted after scaling: 0.485,0.456,0.406", "X[,X,X]"),
+    Option("std", _text_or_list, None, "preprocessing",
+           "divided by after that: 0.229,0.224,0.225", "X[,X,X]"),
     Option("layout", _text, None, "preprocessing", "NCHW or NHWC", "LAYOUT"),
     Option("threshold", _number, 0.75, "metrics", "t of tc and nc-suite", "T"),
     Option("value-threshold", _number, 0.75, "metrics", "t of vc, vc-suite, sv, vs, vv", "T"),
@@ -284,17 +312,32 @@ def gather(
 def _parsed(key: str, value: Any, where: str) -> Any:
     option = _BY_NAME.get(key)
     if option is None:
-        near = difflib.get_close_matches(key, _BY_NAME, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        raise UsageError(f"{where} is not an option{hint}")
+        near = difflib.get_close_matches(key[:40], _BY_NAME, n=1)
+        hint = f"; did you mean {_spelt(near[0], where)}?" if near else "."
+        raise UsageError(f"{_shown(where)} is not an option{hint}")
     try:
         return option.parse(value)
     except ValueError as error:
-        raise UsageError(f"{where} {error}, not {str(value)[:100]!r}.") from None
+        # A flag that may be repeated comes as a list even if it was given once.
+        once = where.startswith("--") and isinstance(value, list) and len(value) == 1
+        given = value[0] if once else value
+        raise UsageError(f"{_shown(where)} {error}, not {_shown(str(given))!r}.") from None
+
+
+def _spelt(name: str, where: str) -> str:
+    """Return the name of an option as it is written where the user wrote another."""
+    return PREFIX + name.upper().replace("-", "_") if where.startswith(PREFIX) else name
+
+
+def _shown(text: str) -> str:
+    """Return text from outside on one line, shortened, so that it can do no harm in a message."""
+    return "".join(c if c.isprintable() else "?" for c in text[:100]) + "…" * (len(text) > 100)
 
 
 def _from_file(file: str | Path | None) -> list[tuple[str, Mapping[str, Any]]]:
     if file is not None:
+        if str(file) == "":
+            raise UsageError("--config is empty: give the path of a file.")
         return [_read(Path(file))]
     for name in FILES:
         path = Path(name)
@@ -306,15 +349,22 @@ def _from_file(file: str | Path | None) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _read(path: Path) -> tuple[str, Mapping[str, Any]]:
+    name = _shown(str(path))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}; see --config.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from error
-    if path.name == "pyproject.toml":
+        raise UsageError(f"cannot read {name}: {error.strerror}; see --config.") from error
+    except ValueError as error:  # a name that no file can have
+        raise UsageError(f"cannot read {name}: {error}; see --config.") from error
+    try:
+        content = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        # Besides broken TOML: bytes that are not UTF-8, numbers of thousands of digits.
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UsageError(f"{name} is not valid TOML: {_shown(reason)}.") from error
+    if path.name == "pyproject.toml" or "tool" in content:
         tool = content.get("tool", {})
         content = tool.get("cleanai-onnx", {}) if isinstance(tool, dict) else {}
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: [tool.cleanai-onnx] must be a table.")
+        raise UsageError(f"{name}: [tool.cleanai-onnx] must be a table.")
     return path.name, content

@@ -13,7 +13,7 @@ from cleanai_onnx.report.per_image import ImageTable, LayerTable
 from cleanai_onnx.result import FeaturedImage
 
 if TYPE_CHECKING:
-    from jax import Array
+    from cleanai_onnx.coverage import Array
 
 __all__ = ["Individuals"]
 
@@ -123,10 +123,11 @@ class Individuals:
             for role, image in self._extremes.ranked()
         )
 
-    def finish(self) -> None:
-        """Put the tables in their places."""
+    def finish(self) -> bool:
+        """Put the tables in their places, and return whether there are any."""
         for table in self._tables:
             table.finish()
+        return bool(self._tables)
 
     def discard(self) -> None:
         """Remove the tables that were not finished."""

@@ -73,6 +73,9 @@ def plan(
     fixed = image_input.batch
     if fixed is not None and batch_size not in (None, fixed):
         raise UsageError(f"--batch-size {batch_size}: the model's batch size is fixed at {fixed}.")
+    if batch_size is not None and most is not None and fixed is None:
+        # More rows than there are inputs would only be computed to be thrown away.
+        batch_size = min(batch_size, most)
     size = fixed or batch_size or 1
     taps = graph.find_taps(model, image_input, (size, *item), select)
     if fixed is None and batch_size is None:

@@ -211,8 +211,8 @@ class Note:
 class Result:
     """Everything that an analysis found.
 
-    `firing[i][c]` counts the images on which channel `c` of layer `i` fired: its value (the spatial
-    mean) was above zero. A channel that never fired is dead for this suite.
+    `firing[i][c]` counts the images on which channel `c` of layer `i` fired: at least one of its
+    units was above zero. A channel that never fired is dead for this suite.
     """
 
     model: ModelFacts

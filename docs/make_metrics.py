@@ -29,10 +29,10 @@ Rules that hold for all of them:
   the sums of `tknc` are floating-point sums, accumulated in float64.
 - A value that is not a number counts as not covered, and the result says how many there were. The
   mean of a layer that holds one is not a number, and covers nothing in `nc`.
-- The mean of `nc` is a float32 sum in an order that depends on the size of the layer alone, clamped
+- The mean of `nc` is a float32 sum in an order that depends on the size of the layer only, clamped
   to the layer's extrema, so that rounding never puts a constant layer above its own mean. CleanAI's
-  plain sum can: a layer of seven times 0.3 has seven of seven neurons above its mean there, and none
-  here.
+  plain sum can: a layer of seven times 0.3 has seven of seven neurons above its mean there, and
+  none here.
 - Where CleanAI's program departs from its definition, `--cleanai-compat` follows it: `vv` uses 0.05
   for the second layer whatever t is, and `tknc` divides by k for each layer even where a layer has
   fewer neurons. `--taps last-call` counts the layers that its hooks record.

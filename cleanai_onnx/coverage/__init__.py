@@ -3,6 +3,8 @@
 Nothing here knows ONNX: layers are names and shapes, activations are JAX arrays.
 """
 
+from jax import Array
+
 from cleanai_onnx.coverage.engine import (
     InputFigures,
     PairEvidence,
@@ -25,6 +27,7 @@ __all__ = [
     "CLEANAI_INTERVALS",
     "METRICS",
     "STATE_BYTES",
+    "Array",
     "Extremes",
     "InputFigures",
     "PairEvidence",

@@ -10,7 +10,9 @@
 
 Over a suite, no pair needs to be formed: a neuron takes values on both sides of zero (or zero
 itself, with at least two inputs) exactly when min <= 0 <= max, and two of its values differ by more
-than t exactly when max - min > t. One pass, two numbers for each neuron.
+than t exactly when max - min > t. One pass, two numbers for each neuron. (A product of two numbers
+of one sign that underflows to 0 is a change of sign for `sc`, as in CleanAI, and none for
+`sc-suite`.)
 """
 
 from __future__ import annotations
@@ -52,23 +54,30 @@ def pair_note(evidence: Evidence) -> tuple[str, ...]:
 
 def _of_suite(evidence: Evidence, _: Parameters) -> TableBody:
     rows = [(layer.name, layer.covered, layer.size) for layer in evidence.layers]
-    if evidence.inputs < 2:
-        return coverage_body(rows, ("A suite of fewer than two images has no pair.",))
-    if any(layer.has_nan for layer in evidence.layers):
-        return coverage_body(
-            rows, ("Values that are not a number were ignored: a lower bound, see the notes.",)
-        )
-    return coverage_body(rows)
+    few = evidence.inputs < 2
+    return coverage_body(rows, ("A suite of fewer than two images has no pair.",) if few else ())
+
+
+def _sign_of_suite(evidence: Evidence, parameters: Parameters) -> TableBody:
+    body = _of_suite(evidence, parameters)
+    if evidence.inputs < 2 or all(layer.complete > 1 for layer in evidence.layers):
+        return body
+    note = (
+        "A lower bound: where all images but one at most give values that are not a number in a "
+        "layer, its neurons that are zero throughout are not counted."
+    )
+    return body._replace(notes=(*body.notes, note))
 
 
 def _sign_for_some_pair(state: UnitState, _: Parameters) -> np.ndarray:
-    # A neuron that is zero throughout needs a second input to pair with, and a NaN is no partner.
-    partner = (state.low < state.high) | (state.inputs > 1 and not state.has_nan)
+    # A neuron that is zero throughout needs two inputs to make a pair, and a NaN makes none.
+    partner = (state.low < state.high) | (state.complete > 1)
     return (state.low <= 0) & (state.high >= 0) & partner
 
 
 def _value_for_some_pair(state: UnitState, parameters: Parameters) -> np.ndarray:
-    return state.high - state.low > np.float32(parameters.value_threshold)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return state.high - state.low > np.float32(parameters.value_threshold)
 
 
 def pair_parameters(parameters: Parameters) -> dict[str, float]:
@@ -105,11 +114,11 @@ METRICS = (
         id="sc-suite",
         title="Sign coverage of the suite",
         definition=(
-            "Neurons with a·b <= 0 for some pair of different images of the suite: exactly those "
-            "with min <= 0 <= max."
+            "Neurons with a·b <= 0 for some pair of different images of the suite: those with "
+            "min <= 0 <= max. Unlike in sc, a product that underflows to 0 does not count."
         ),
         card=Card("suite", True, True, True, "Ours: exact closure of CleanAI's metric over pairs"),
-        tabulate=_of_suite,
+        tabulate=_sign_of_suite,
         covers=_sign_for_some_pair,
     ),
     Metric(

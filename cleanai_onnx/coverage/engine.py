@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -61,10 +61,10 @@ class State:
 
     `units` and `channels` hold the arrays of each layer on the device; where every unit is a
     channel of its own (a vector), `units` has None and the views coincide. The arrays of channels
-    are padded to `channel_width`. `fired` counts, for each channel, the inputs on which its value
-    was above zero (int32). `nan_values` counts the
-    values that were not a number. `one_sequence` is False for a state merged from parts, whose
-    `nbc` has no common bounds.
+    are padded to `channel_width`. `fired` counts, for each channel, the inputs on which one of its
+    units was above zero (int32). For each layer, `nan_values` counts the values that were not a
+    number, and `nan_inputs` the inputs whose mean was not one. `one_sequence` is False for a state
+    merged from parts, whose `nbc` has no common bounds.
     """
 
     layers: tuple[LayerFacts, ...]
@@ -76,6 +76,7 @@ class State:
     unit_totals: ViewTotals
     channel_totals: ViewTotals
     nan_values: tuple[int, ...]
+    nan_inputs: tuple[int, ...]
     one_sequence: bool = True
 
 
@@ -146,6 +147,7 @@ def init(
         unit_totals=zeros,
         channel_totals=zeros,
         nan_values=(0,) * len(layers),
+        nan_inputs=(0,) * len(layers),
     )
 
 
@@ -171,37 +173,39 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     kernels = kernels_for(state.parameters)
     rows = np.int32(valid)
     bound_rows = np.int32(min(max(state.parameters.bounds_from - state.inputs, 0), valid))
-    units, channels, fired, pending = [], [], [], []
-    for layer, unit_state, channel_state, counts, a in zip(
-        state.layers, state.units, state.channels, state.fired, activations, strict=True
+    flat = [a if a.ndim == 2 else a.reshape(a.shape[0], -1) for a in activations]
+    units, channels, channel_values, pending = [], [], [], []
+    for layer, unit_state, channel_state, a in zip(
+        state.layers, state.units, state.channels, flat, strict=True
     ):
-        flat = a if a.ndim == 2 else a.reshape(a.shape[0], -1)
-        values, mean = kernels.channels(
-            flat,
-            shape=layer.shape,
-            channel_axis=layer.channel_axis,
-            width=channel_width(layer, state.layers),
-        )
+        values, mean = kernels.channels(a, **_form(layer, state.layers))
         scale = None
         if unit_state is not None:
             unit_state, unit_counts, unit_sums, scale = kernels.units(
-                unit_state, flat, mean, rows, bound_rows, None
+                unit_state, a, mean, rows, bound_rows, None
             )
-        channel_state, counts, channel_counts, channel_sums = kernels.channel_values(
-            channel_state, counts, values, mean, rows, bound_rows, scale
+        channel_state, channel_counts, channel_sums = kernels.channel_values(
+            channel_state, values, mean, rows, bound_rows, scale
         )
         if unit_state is None:
             unit_counts, unit_sums = channel_counts, channel_sums
         units.append(unit_state)
         channels.append(channel_state)
-        fired.append(counts)
+        channel_values.append(values)
         pending.append((unit_counts, unit_sums, channel_counts, channel_sums))
 
-    # One wait for the whole batch, after which the activations' memory may be used again; what
-    # comes over are a few numbers for each input and layer.
-    jax.block_until_ready((units, fired))
+    # One wait for the whole batch; what comes over are a few numbers for each input and layer.
     arrived = jax.device_get(pending)
     figures = _figures(arrived, valid)
+    fired = []
+    for index, layer in enumerate(state.layers):
+        values = channel_values[index]
+        if not is_vector(layer) and (arrived[index][1][:valid, 2] < 0).any():
+            # With units on both sides of zero, the mean does not tell whether one is above it.
+            values = kernels.peaks(flat[index], **_form(layer, state.layers))
+        fired.append(kernels.fired(state.fired[index], values, rows))
+    # The memory of the activations is free again when everything that reads it has ended.
+    jax.block_until_ready((units, channels, fired))
     new = replace(
         state,
         inputs=state.inputs + valid,
@@ -211,8 +215,18 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
         unit_totals=_added(state.unit_totals, figures, "unit"),
         channel_totals=_added(state.channel_totals, figures, "channel"),
         nan_values=_nan_values(state, activations, figures, kernels),
+        nan_inputs=_sums(state.nan_inputs, np.isnan(figures.mean["unit"]).sum(axis=0).tolist()),
     )
     return new, figures
+
+
+def _form(layer: LayerFacts, layers: Sequence[LayerFacts]) -> dict[str, Any]:
+    """Return what the kernels of channels must know of a layer's shape."""
+    return {
+        "shape": layer.shape,
+        "channel_axis": layer.channel_axis,
+        "width": channel_width(layer, layers),
+    }
 
 
 def _figures(arrived: list[tuple[np.ndarray, ...]], valid: int) -> InputFigures:
@@ -236,6 +250,10 @@ def _added(totals: ViewTotals, figures: InputFigures, view: View) -> ViewTotals:
     )
 
 
+def _sums(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
 def _nan_values(
     state: State, activations: Sequence[Array], figures: InputFigures, kernels: Kernels
 ) -> tuple[int, ...]:
@@ -255,7 +273,7 @@ def rows_of(state: State, activations: Sequence[Array], row: int) -> list[Array]
 
 
 def firing(state: State) -> tuple[tuple[int, ...], ...]:
-    """Return, for each layer and channel, on how many inputs its value was above zero."""
+    """Return, for each layer and channel, on how many inputs one of its units was above zero."""
     return tuple(
         tuple(np.asarray(fired)[: layer.channels].tolist())
         for layer, fired in zip(state.layers, state.fired, strict=True)
@@ -307,7 +325,8 @@ def merge(a: State, b: State) -> State:
         fired=tuple(x + y for x, y in zip(a.fired, b.fired, strict=True)),
         unit_totals=_merged_totals(a.unit_totals, b.unit_totals),
         channel_totals=_merged_totals(a.channel_totals, b.channel_totals),
-        nan_values=tuple(x + y for x, y in zip(a.nan_values, b.nan_values, strict=True)),
+        nan_values=_sums(a.nan_values, b.nan_values),
+        nan_inputs=_sums(a.nan_inputs, b.nan_inputs),
         one_sequence=False,
     )
 
@@ -352,9 +371,10 @@ def _evidence(
         for units, channels in zip(state.units, state.channels, strict=True)
     ]
     sizes = [layer.units if view == "unit" else layer.channels for layer in state.layers]
+    complete = [state.inputs - nan for nan in state.nan_inputs]
     covered = [
-        _covered(array, size, state, has_nan=nan > 0)
-        for array, size, nan in zip(arrays, sizes, state.nan_values, strict=True)
+        _covered(array, size, state.parameters, of_layer)
+        for array, size, of_layer in zip(arrays, sizes, complete, strict=True)
     ]
     names = counter_names(state.parameters)
 
@@ -372,7 +392,7 @@ def _evidence(
             top_sum=totals.top_sum[index],
             bound_low=float(arrays[index].bounds[0]),
             bound_high=float(arrays[index].bounds[1]),
-            has_nan=state.nan_values[index] > 0,
+            complete=complete[index],
         )
 
     of_pair = None if pair is None else (pair.units if view == "unit" else pair.channels)
@@ -389,12 +409,12 @@ def _evidence(
     }
 
 
-def _covered(array: LayerState, size: int, state: State, *, has_nan: bool) -> dict[str, int]:
+def _covered(array: LayerState, size: int, parameters: Parameters, complete: int) -> dict[str, int]:
     """Count the neurons of a layer that each metric of the suite covers, by the metric's id."""
     counts, first_bit = {}, 0
     extrema, marks = np.asarray(array.extrema)[:size], np.asarray(array.marks)[:size]
     for metric in METRICS.values():
-        bits = range(first_bit, first_bit + len(metric.marks(state.parameters)))
+        bits = range(first_bit, first_bit + len(metric.marks(parameters)))
         first_bit = bits.stop
         if metric.covers is not None:
             neurons = UnitState(
@@ -402,8 +422,7 @@ def _covered(array: LayerState, size: int, state: State, *, has_nan: bool) -> di
                 high=extrema.imag,
                 marked=tuple((marks >> bit) & 1 == 1 for bit in bits),
                 selected=marks >> SELECTED_BIT == 1,
-                inputs=state.inputs,
-                has_nan=has_nan,
+                complete=complete,
             )
-            counts[metric.id] = int(np.count_nonzero(metric.covers(neurons, state.parameters)))
+            counts[metric.id] = int(np.count_nonzero(metric.covers(neurons, parameters)))
     return counts

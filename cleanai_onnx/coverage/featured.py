@@ -26,6 +26,10 @@ class Ranked:
     model: np.ndarray
     layers: np.ndarray
 
+    def __lt__(self, other: Ranked) -> bool:
+        """Rank none before the other: only a position that was given twice asks."""
+        return False
+
 
 class Extremes:
     """Keeps the `count` images with the lowest and the `count` with the highest score.
@@ -64,7 +68,8 @@ class Extremes:
         if len(total) < len(low) + len(high):
             order = sorted(total.values(), key=lambda image: (image.score, image.index))
             half = len(order) // 2
-            low, high = order[:half], order[half:][::-1]
+            low = order[:half]
+            high = sorted(order[half:], key=lambda image: (-image.score, image.index))
         return [(LOWEST, image) for image in low] + [(HIGHEST, image) for image in high]
 
 

@@ -72,7 +72,9 @@ class Kernels(NamedTuple):
 
     channels: Callable[..., tuple[Array, Array]]
     units: Callable[..., tuple[LayerState, Array, Array, RowExtrema]]
-    channel_values: Callable[..., tuple[LayerState, Array, Array, Array]]
+    channel_values: Callable[..., tuple[LayerState, Array, Array]]
+    peaks: Callable[..., Array]
+    fired: Callable[..., Array]
     merge: Callable[[LayerState, LayerState], LayerState]
     count_nan: Callable[[Array], Array]
     row: Callable[[Array, Any], Array]
@@ -123,26 +125,28 @@ def kernels_for(parameters: Parameters) -> Kernels:
         marked = marked.at[targets].set(old | selected, mode="drop")
         top_sum = jnp.sum(jnp.where(values > -jnp.inf, values, 0), axis=1)
         new = LayerState(unit_extrema, marked, bounds)
-        return new, counts, jnp.stack([mean, top_sum], axis=1), extrema
+        return new, counts, jnp.stack([mean, top_sum, low], axis=1), extrema
 
     def channel_values(
         state: LayerState,
-        fired: Array,
         a: Array,
         mean: Array,
         valid: Array,
         bound_rows: Array,
         scale: RowExtrema | None,
-    ) -> tuple[LayerState, Array, Array, Array]:
+    ) -> tuple[LayerState, Array, Array]:
+        if scale is not None:
+            # A mean lies between the extrema; rounding must not put a constant layer outside them.
+            a = jnp.clip(a, scale.low[:, None], scale.high[:, None])
         new, counts, sums, _ = measure(state, a, mean, valid, bound_rows, scale)
-        used = jnp.arange(a.shape[0])[:, None] < valid
-        fired += jnp.sum((a > 0) & used, axis=0, dtype=jnp.int32)
-        return new, fired, counts, sums
+        return new, counts, sums
 
     return Kernels(
         channels=compiled(channel_means, static_argnames=("shape", "channel_axis", "width")),
         units=compiled(measure, donate_argnums=0),
-        channel_values=compiled(channel_values, donate_argnums=(0, 1)),
+        channel_values=compiled(channel_values, donate_argnums=0),
+        peaks=compiled(channel_peaks, static_argnames=("shape", "channel_axis", "width")),
+        fired=compiled(_fired, donate_argnums=0),
         merge=compiled(_merge),
         count_nan=compiled(lambda a: jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)),
         row=compiled(lambda a, index: lax.dynamic_slice_in_dim(a, index, 1)),
@@ -180,17 +184,53 @@ def channel_means(
     before = size // (channels * after)
     sums = a.reshape(rows, before * channels, after)
     if after > 1:
-        # A product with ones is the fastest sum along contiguous memory.
-        sums = lax.dot_general(
-            sums.reshape(-1, after),
-            jnp.ones((after,), jnp.float32),
-            (((1,), (0,)), ((), ())),
-            precision=lax.Precision.HIGHEST,
-        )
+        sums = _summed(sums)
     sums = jnp.sum(sums.reshape(rows, before, channels), axis=1)
     padding = ((0, 0, 0), (0, width - channels, 0))
-    values = lax.pad(sums / (size // channels), np.float32(np.nan), padding)
-    return values, reduce_rows(lax.add, sums, 0) / size
+    values = lax.pad(_divided(sums, size // channels), np.float32(np.nan), padding)
+    return values, _divided(_summed(sums), size)
+
+
+def _summed(a: Array) -> Array:
+    """Sum ``(B, ..., N)`` along its last axis, in an order that does not depend on B.
+
+    A product with ones is the fastest sum along contiguous memory. There is one product for each
+    input, because the order of the additions depends on the number of rows of a product; and it is
+    no reduction, which XLA might merge with another one.
+    """
+    return lax.dot_general(
+        a,
+        jnp.ones((a.shape[0], a.shape[-1]), jnp.float32),
+        (((a.ndim - 1,), (1,)), ((0,), (0,))),
+        precision=lax.Precision.HIGHEST,
+    )
+
+
+def _divided(sums: Array, count: int) -> Array:
+    """Return ``sums / count``, rounded once.
+
+    XLA turns a division of all elements by one number into a multiplication by its reciprocal,
+    which is rounded twice: a channel that is 0.75 throughout could have a mean above 0.75. It
+    leaves a divisor alone that is chosen for each element.
+    """
+    return sums / jnp.where(jnp.isnan(sums), jnp.nan, jnp.float32(count))
+
+
+def channel_peaks(a: Array, *, shape: tuple[int, ...], channel_axis: int, width: int) -> Array:
+    """Return the largest unit of each channel: ``(B, width)``, NaN beyond the channels.
+
+    The arguments are those of `channel_means`. A channel of nothing but NaN gives -inf.
+    """
+    others = tuple(1 + axis for axis in range(len(shape)) if axis != channel_axis)
+    peaks = lax.reduce(a.reshape(-1, *shape), np.float32(-np.inf), upper, others)
+    padding = ((0, 0, 0), (0, width - peaks.shape[1], 0))
+    return lax.pad(peaks, np.float32(np.nan), padding)
+
+
+def _fired(fired: Array, values: Array, valid: Array) -> Array:
+    """Count, for each channel, the inputs in use on which its value ``(B, width)`` is above 0."""
+    used = jnp.arange(values.shape[0])[:, None] < valid
+    return fired + jnp.sum((values > 0) & used, axis=0, dtype=jnp.int32)
 
 
 def _for_rows(counters: Sequence[Counter], facts: Facts) -> list[Predicate]:

@@ -57,16 +57,15 @@ class UnitState(NamedTuple):
 
     `low` and `high` are its extrema (float32; +inf and -inf without a number); `marked` has one
     array of booleans for each mark of the metric; `selected` says whether the neuron was ever among
-    the k largest of its layer. `inputs` says how many inputs the suite has, `has_nan` whether the
-    layer ever held a NaN.
+    the k largest of its layer. `complete` counts the inputs for which every value of the layer was
+    a number.
     """
 
     low: np.ndarray
     high: np.ndarray
     marked: tuple[np.ndarray, ...]
     selected: np.ndarray
-    inputs: int
-    has_nan: bool
+    complete: int
 
 
 Counter = Callable[[Array, Facts], Array]
@@ -81,7 +80,7 @@ class LayerEvidence(NamedTuple):
     """The answers for one layer in one view, exact Python integers.
 
     `counted` are the sums of the metric's counters over all inputs, `covered` is the number of
-    units that `covers` holds for.
+    units that `covers` holds for, `complete` that of the inputs for which every value was a number.
     """
 
     name: str
@@ -91,7 +90,7 @@ class LayerEvidence(NamedTuple):
     top_sum: float
     bound_low: float
     bound_high: float
-    has_nan: bool
+    complete: int
 
 
 class Evidence(NamedTuple):

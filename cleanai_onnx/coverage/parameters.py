@@ -46,21 +46,27 @@ class Parameters:
     cleanai_compat: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values that have no meaning."""
+        """Refuse values that have no meaning, and bring intervals into their hashable form."""
+        try:
+            intervals = tuple((float(low), float(high)) for low, high in self.intervals)
+        except (TypeError, ValueError):
+            raise UsageError(
+                "--intervals must be pairs of numbers such as 0:0.1,0.1:0.2."
+            ) from None
+        object.__setattr__(self, "intervals", intervals)
         for flag, value in (
             ("--threshold", self.threshold),
             ("--value-threshold", self.value_threshold),
         ):
-            if not math.isfinite(value):
+            if not isinstance(value, int | float) or not math.isfinite(value):
                 raise UsageError(f"{flag} must be a finite number, not {value}.")
         if self.value_threshold < 0:
             raise UsageError(
                 "--value-threshold must not be negative: it is compared with a distance."
             )
-        if self.top_k < 1:
-            raise UsageError(f"--top-k must be at least 1, not {self.top_k}.")
-        if self.bounds_from < 1:
-            raise UsageError(f"--bounds-from must be at least 1, not {self.bounds_from}.")
+        for flag, count in (("--top-k", self.top_k), ("--bounds-from", self.bounds_from)):
+            if not isinstance(count, int) or not 1 <= count < 2**31:
+                raise UsageError(f"{flag} must be a whole number of at least 1, not {count!r}.")
         if not self.intervals:
             raise UsageError("--intervals needs at least one interval such as 0:0.1.")
         for low, high in self.intervals:

@@ -53,7 +53,8 @@ def top_k(a: Array, block_high: Array, k: int) -> tuple[Array, Array]:
 
 
 def _numbers(a: Array) -> Array:
-    return jnp.where(jnp.isnan(a), -jnp.inf, a)
+    # XLA orders -0 below 0; here they are equal.
+    return jnp.where(jnp.isnan(a), -jnp.inf, jnp.where(a == 0, 0, a))
 
 
 def _descend(a: Array, block_high: Array, count: int) -> tuple[Array, Array]:
@@ -84,6 +85,7 @@ def _lowest_ties(a: Array, values: Array, indices: Array, tied: Array) -> Array:
     Without a tie the loop does not run.
     """
     size, k = a.shape[1], values.shape[1]
+    most = min(k, WINDOW)
     smallest = values[:, -1:]
     wanted = (values == smallest) & tied[:, None]
     needed = jnp.sum(wanted, axis=1)
@@ -101,10 +103,10 @@ def _lowest_ties(a: Array, values: Array, indices: Array, tied: Array) -> Array:
         window = lax.dynamic_slice_in_dim(a, first, WINDOW, axis=1)
         equal = (window == smallest) & (column + first >= start)
         # The lowest column has the largest key; keys up to 4096 are exact.
-        keys, columns = lax.top_k(jnp.where(equal, WINDOW - column, 0).astype(jnp.float32), k)
+        keys, columns = lax.top_k(jnp.where(equal, WINDOW - column, 0).astype(jnp.float32), most)
         nth = turn - have[:, None]
-        source = jnp.clip(nth, 0, k - 1)
-        here = jnp.take_along_axis(keys, source, axis=1) > 0
+        source = jnp.clip(nth, 0, most - 1)
+        here = (nth < most) & (jnp.take_along_axis(keys, source, axis=1) > 0)
         place = jnp.take_along_axis(columns, source, axis=1).astype(jnp.int32) + first
         indices = jnp.where(wanted & (nth >= 0) & here, place, indices)
         return indices, have + jnp.sum(equal, axis=1, dtype=jnp.int32), start + WINDOW

@@ -70,6 +70,9 @@ def fold_chunks(op: Operation, a: Array, start: float, chunks: int = CHUNKS) -> 
 
 def reduce_rows(op: Operation, a: Array, start: float) -> Array:
     """Reduce each row of ``(B, N)`` with `op` to ``(B,)``, in an order that depends on N alone."""
+    if a.shape[1] == 1:
+        # XLA leaves `start` out of a reduction of one element, and so would let a NaN through.
+        return op(jnp.full(a.shape[:1], start, a.dtype), a[:, 0])
     if a.shape[1] <= SHORT:
         return lax.reduce(a, np.asarray(start, a.dtype), op, (1,))
     folded, rest = fold_chunks(op, a, start)

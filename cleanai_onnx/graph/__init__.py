@@ -1,5 +1,7 @@
 """Loading and checking a model, its taps, and facts about it. Knows ONNX and no metric."""
 
+from onnx import ModelProto
+
 from cleanai_onnx.graph.adjacency import successors
 from cleanai_onnx.graph.facts import model_facts
 from cleanai_onnx.graph.image_input import ImageInput, constant_inputs, find_image_input
@@ -12,6 +14,7 @@ __all__ = [
     "ImageInput",
     "MemoryEstimate",
     "Model",
+    "ModelProto",
     "TapPoint",
     "Taps",
     "check_memory",

@@ -79,6 +79,11 @@ class Model:
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The model's own metadata (``metadata_props``)."""
+        return {entry.key: entry.value for entry in self.proto.metadata_props}
+
 
 def load_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
     """Load and check a model; nothing in the file is executed, external data stays in its files.

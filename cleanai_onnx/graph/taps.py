@@ -254,6 +254,8 @@ def _reason(activation: Activation, inferred: Inferred, probe: Inferred | None, 
         return "it is one number for the whole batch"
     if shape[0] is not None and shape[0] != expected:
         return f"its first axis ({shape[0]}) is not the batch ({expected})"
+    if 0 in shape:
+        return "it is empty"
     return ""
 
 

@@ -224,5 +224,6 @@ def _parsed(name: str, value: Any, origin: str) -> Any:
     except ValueError as problem:
         where = f"{setting.flag}" if origin == "command line" and setting.flag else f"'{name}'"
         raise UsageError(
-            f"The {origin} gives {where} the value '{shown(str(value), 80)}', but it {problem}."
+            f"The {origin} gives {where} the value '{shown(str(value), 80)}', but it {problem}"
+            f"{'' if str(problem).endswith('?') else '.'}"
         ) from None

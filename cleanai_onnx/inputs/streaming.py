@@ -255,10 +255,11 @@ class BatchStream(Iterator[Batch]):
         if not self._skipped:
             return ImageError(f"{self.suite.source} holds no images.")
         first = self._skipped[-count] if count else self._skipped[0]
-        which = "The only image" if count == 1 else f"None of the {count:,} images"
-        return ImageError(
-            f"{which} of {self.suite.source} can be used; '{first.path}': {first.reason}."
-        )
+        if count == 1:
+            none = f"The only image of {self.suite.source} cannot be used"
+        else:
+            none = f"None of the {count:,} images of {self.suite.source} can be used"
+        return ImageError(f"{none}; '{first.path}': {first.reason}.")
 
 
 def _load(

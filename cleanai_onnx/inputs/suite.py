@@ -89,8 +89,11 @@ class Suite:
             If no item, or more than one, is called that.
         """
         names = self.names
-        exact = [index for index, name in enumerate(names) if name == text]
-        matches = exact or [i for i, name in enumerate(names) if name.endswith(f"/{text}")]
+        # As the report prints the name, or as the file system has it.
+        spellings = {text, shown(text)}
+        exact = [index for index, name in enumerate(names) if name in spellings]
+        ends = tuple(f"/{spelling}" for spelling in spellings)
+        matches = exact or [index for index, name in enumerate(names) if name.endswith(ends)]
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -100,6 +103,8 @@ class Suite:
             )
         near = difflib.get_close_matches(text, names[:10_000], n=1)
         hint = f"; did you mean '{near[0]}'?" if near else "."
+        if len(self) < self.found:
+            hint = f" among the {len(self):,} of {self.found:,} that --limit chose{hint}"
         raise UsageError(f"No image of {self.source} is called '{shown(text)}'{hint}")
 
     def limited(self, limit: int | None, seed: int = 0) -> Suite:

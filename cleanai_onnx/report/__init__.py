@@ -13,10 +13,10 @@ from types import MappingProxyType
 from typing import cast
 
 from cleanai_onnx.errors import UsageError
-from cleanai_onnx.report.destination import check_destination, replace_file
+from cleanai_onnx.report.destination import all_or_nothing, check_destination, replace_file
 from cleanai_onnx.result import Result
 
-__all__ = ["FORMATS", "check_destination", "read", "render", "write"]
+__all__ = ["FORMATS", "all_or_nothing", "check_destination", "read", "render", "write"]
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {

@@ -1,17 +1,26 @@
-"""Where a report goes: a file appears whole or not at all."""
+"""Where a report goes: a file appears whole or not at all, and so do the files of one run."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
-from contextlib import suppress
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from cleanai_onnx.errors import OutputError
 from cleanai_onnx.report.names import printable
 
-__all__ = ["GrowingFile", "check_destination", "replace_file"]
+__all__ = [
+    "GrowingFile",
+    "all_or_nothing",
+    "check_destination",
+    "discard_unfinished",
+    "replace_file",
+]
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder with --output",
@@ -24,16 +33,129 @@ _REASONS = {
     "--output",
     errno.EEXIST: "a part of that path is a file, not a folder; choose another folder with "
     "--output",
+    errno.ENOENT: "that folder does not exist and cannot be made; choose another with --output",
     errno.EISDIR: "that is a folder; give the name of a file",
     errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter one",
 }
 
 
+class _Pending:
+    """A file under a temporary name beside its target."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+        self._group: _Group | None = None
+        target = Path(os.path.realpath(path))  # unlike resolve(), this survives a loop of links
+        self._target = target
+        self.temporary = target.parent / f".{secrets.token_hex(8)}.part"
+        # Before the file is there: whatever interrupts this finds it, and removes it.
+        _PENDING.add(self)
+        try:
+            self._reserve()
+        except BaseException:
+            self.remove()
+            raise
+
+    def _reserve(self) -> None:
+        """Create the file, empty, with the permissions that a new file gets."""
+        if self._target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if self._target.exists() and not self._target.is_file():
+            raise OSError(errno.EINVAL, "that is not a regular file")
+        parent = self._target.parent
+        _MADE.update(folder for folder in (parent, *parent.parents) if not folder.exists())
+        parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(self.temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+    def place(self) -> None:
+        """Put the file in its place, now or at the end of `all_or_nothing`."""
+        self._group = _GROUP.get()
+        if self._group is None:
+            self.place_now()
+        else:
+            self._group.files.append(self)
+
+    def place_now(self) -> None:
+        """Put the file in its place."""
+        self.temporary.replace(self._target)
+        _PENDING.discard(self)
+        _MADE.difference_update(self._target.parents)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the file belongs to a group that is being put in its place."""
+        return self._group is not None and self._group.decided
+
+    def remove(self) -> None:
+        """Remove the file, and the folders made for it that nothing else is in."""
+        if self in _PENDING:
+            with suppress(OSError, ValueError):
+                self.temporary.unlink()
+            _PENDING.discard(self)
+            for folder in self._target.parents:
+                if folder in _MADE:
+                    with suppress(OSError, ValueError):
+                        folder.rmdir()
+                        _MADE.discard(folder)
+
+
+class _Group:
+    """Files that appear together; `decided` from the moment at which they do."""
+
+    def __init__(self) -> None:
+        self.files: list[_Pending] = []
+        self.decided = False
+
+
+_PENDING: set[_Pending] = set()
+_MADE: set[Path] = set()
+"""Folders that were made for files of which none is in its place yet."""
+_GROUP: ContextVar[_Group | None] = ContextVar("group", default=None)
+
+
+@contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Let the files that are written inside appear together at the end, or none of them.
+
+    Raises
+    ------
+    OutputError
+        At the end, if a file cannot be put in its place.
+    """
+    group = _Group()
+    token = _GROUP.set(group)
+    try:
+        yield
+        group.decided = True
+        for pending in group.files:
+            try:
+                pending.place_now()
+            except OSError as error:
+                raise _explained(pending.path, error) from error
+    finally:
+        _GROUP.reset(token)
+        for pending in group.files:
+            pending.remove()
+
+
+def discard_unfinished() -> None:
+    """Remove all files of this process that are not in their places yet.
+
+    For a process that is about to end without unwinding. If that happens while a group of files is
+    being put in place, the rest of the group follows.
+    """
+    for pending in tuple(_PENDING):
+        if pending.is_decided:
+            with suppress(OSError):
+                pending.place_now()
+        pending.remove()
+
+
 def check_destination(path: str | Path) -> None:
     """Fail now if a report could not be written to `path` later.
 
-    Meant to be called before a long analysis. It makes the parent folder and tries it with an
-    empty file that it removes again.
+    Meant to be called before a long analysis. It tries the parent folder with an empty file, and
+    leaves nothing behind.
 
     Raises
     ------
@@ -41,8 +163,7 @@ def check_destination(path: str | Path) -> None:
         With one sentence that says why not, and what to do.
     """
     try:
-        temporary = _reserve(_target(path))
-        temporary.unlink()
+        _Pending(path).remove()
     except (OSError, ValueError) as error:
         raise _explained(path, error) from error
 
@@ -59,19 +180,17 @@ def replace_file(path: str | Path, content: bytes) -> Path:
     OutputError
         With one sentence that says why the file cannot be written, and what to do.
     """
-    temporary: Path | None = None
+    pending: _Pending | None = None
     try:
-        target = _target(path)
-        temporary = _reserve(target)
-        with temporary.open("wb") as stream:
+        pending = _Pending(path)
+        with pending.temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(target)
+        pending.place()
     except BaseException as error:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink()
+        if pending is not None:
+            pending.remove()
         if isinstance(error, OSError | ValueError):
             raise _explained(path, error) from error
         raise
@@ -80,6 +199,8 @@ def replace_file(path: str | Path, content: bytes) -> Path:
 
 class GrowingFile:
     """A text file that is written piece by piece and appears in its place when it is finished.
+
+    One that is neither finished nor discarded is removed with the object, or with the process.
 
     Raises
     ------
@@ -90,13 +211,18 @@ class GrowingFile:
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
-        self._temporary: Path | None = None
+        self._pending: _Pending | None = None
         try:
-            self._target = _target(path)
-            self._temporary = _reserve(self._target)
-            self._stream = self._temporary.open("w", encoding="utf-8", newline="")
+            self._pending = _Pending(path)
+            self._forsaken = weakref.finalize(self, self._pending.remove)
+            self._stream = self._pending.temporary.open("w", encoding="utf-8", newline="")
         except (OSError, ValueError) as error:
             raise self._failed(error) from error
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more can be written: neither finished, nor discarded, nor failed."""
+        return self._pending is not None
 
     def write(self, text: str) -> int:
         """Append `text`."""
@@ -107,47 +233,30 @@ class GrowingFile:
 
     def finish(self) -> Path:
         """Flush the file to the disk, put it in its place, and return the path as it was given."""
-        if self._temporary is not None:
+        if self._pending is not None:
             try:
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
                 self._stream.close()
-                self._temporary.replace(self._target)
+                self._pending.place()
             except OSError as error:
                 raise self._failed(error) from error
-            self._temporary = None
+            self._forsaken.detach()
+            self._pending = None
         return Path(self._path)
 
     def discard(self) -> None:
         """Remove the file, unless it is finished."""
-        if self._temporary is not None:
+        if self._pending is not None:
             with suppress(OSError, AttributeError):
                 # Closing writes what is buffered, which fails again on a full disk.
                 self._stream.close()
-            with suppress(OSError):
-                self._temporary.unlink()
-            self._temporary = None
+            self._pending.remove()
+            self._pending = None
 
     def _failed(self, error: OSError | ValueError) -> OutputError:
         self.discard()
         return _explained(self._path, error)
-
-
-def _target(path: str | Path) -> Path:
-    target = Path(os.path.realpath(path))  # unlike resolve(), this survives a loop of links
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if target.exists() and not target.is_file():
-        raise OSError(errno.EINVAL, "that is not a regular file")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target
-
-
-def _reserve(target: Path) -> Path:
-    """Create an empty file beside `target`, with the permissions that a new file gets."""
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    return temporary
 
 
 def _explained(path: str | Path, error: OSError | ValueError) -> OutputError:

@@ -202,7 +202,7 @@ def draw_firing_map(sheet: Sheet, result: Result) -> None:
     sheet.paragraph(
         f"Each row is a layer, divided equally among its channels, which are sorted from the one "
         f"that fired on the fewest of the {used:,} images to the one that fired on the most. A "
-        "channel fires on an image when its spatial mean is above zero. Activations that are "
+        "channel fires on an image when one of its units is above zero. Activations that are "
         "always positive, such as Sigmoid, fire on every image.",
         CAPTION,
         after=1.5,

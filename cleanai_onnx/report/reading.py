@@ -42,8 +42,8 @@ TERMS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Dead",
-        "A channel whose value was above zero on none of the images. It may respond to something "
-        "that these images lack.",
+        "A channel of which no unit was above zero on any of the images. It may respond to "
+        "something that these images lack.",
     ),
 )
 """Each word of the report and its meaning."""

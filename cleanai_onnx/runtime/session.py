@@ -7,44 +7,71 @@ overwrites them: whoever reads the arrays must have finished before the next run
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from cleanai_onnx.errors import CleanAIError, ModelError, UsageError
 
-__all__ = ["Device", "Session", "available_device", "require_onnxruntime"]
+__all__ = ["Device", "Session", "available_device", "on_device", "require_onnxruntime"]
 
 Device = Literal["auto", "cpu", "cuda"]
 ALIGNMENT = 64
 """Bytes; what XLA wants of memory that it does not allocate itself."""
 
+MOST_THREADS_PER_CORE = 8
+"""More threads than this bring nothing, and thousands of them take minutes to start and stop."""
+
 INSTALL = (
-    "onnxruntime is not installed; install it with `pip install 'cleanai-onnx[cpu]'`, or with "
-    "`pip install 'cleanai-onnx[gpu]'` for CUDA."
+    "install it with `pip install 'cleanai-onnx[cpu]'`, or with `pip install 'cleanai-onnx[gpu]'` "
+    "for CUDA."
 )
 
 
 def require_onnxruntime() -> ModuleType:
-    """Import onnxruntime.
+    """Import onnxruntime, without its telemetry.
+
+    From 1.29 on, onnxruntime reports the names and hashes of models to its makers, keeps an
+    identifier of the machine in the user's cache folder, and only an environment variable that is
+    set before the import stops it. A user who wants that sets ``ORT_DISABLE_TELEMETRY=0``.
 
     Raises
     ------
     UsageError
-        If it is not installed; the sentence says which extra to install.
+        If it is not installed, or broken; the sentence says which extra to install.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
-    except ImportError as error:
-        raise UsageError(INSTALL) from error
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "onnxruntime":
+            raise UsageError(f"onnxruntime is not installed; {INSTALL}") from error
+        raise UsageError(_broken(error)) from error
+    except (ImportError, OSError) as error:
+        raise UsageError(_broken(error)) from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        # What is left of a package whose files another one has removed with its own.
+        raise UsageError(_broken("its files are incomplete"))
     return onnxruntime
+
+
+def _broken(reason: object) -> str:
+    return (
+        f"onnxruntime is installed but cannot be loaded ({_one_line(str(reason), 200)}); uninstall "
+        f"onnxruntime and onnxruntime-gpu, then {INSTALL}"
+    )
 
 
 def available_device(wanted: Device) -> list[str]:
     """Return the execution providers to ask for, the preferred one first."""
+    if wanted not in get_args(Device):
+        raise UsageError(f"--device must be one of {', '.join(get_args(Device))}, not {wanted!r}.")
     onnxruntime = require_onnxruntime()
     offered = onnxruntime.get_available_providers()
     if wanted == "cpu" or (wanted == "auto" and "CUDAExecutionProvider" not in offered):
@@ -91,6 +118,12 @@ class Session:
         threads: int | None = None,
     ) -> None:
         onnxruntime = require_onnxruntime()
+        cores = os.cpu_count() or 1
+        if threads is not None and not 1 <= threads <= MOST_THREADS_PER_CORE * cores:
+            raise UsageError(
+                f"--threads must be from 1 to {MOST_THREADS_PER_CORE * cores} on this machine with "
+                f"{cores} cores, not {threads}."
+            )
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 4
@@ -98,15 +131,19 @@ class Session:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
-        if directory is not None:
+        folder = None if directory is None else _utf8(directory)
+        if folder is not None:
             options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(directory)
+                "session.model_external_initializers_file_folder_path", folder
             )
         providers = available_device(device)
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=providers)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise ModelError(f"onnxruntime refuses the model: {_first_line(error)}") from error
+            raise ModelError(
+                f"onnxruntime refuses the model: {_explanation(error)}; export it again, or update "
+                "onnxruntime."
+            ) from error
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != "CUDAExecutionProvider":
             raise UsageError(
@@ -177,7 +214,22 @@ class Session:
         except CleanAIError:
             raise
         except Exception as error:  # as above
-            raise ModelError(f"the model fails when it is run: {_first_line(error)}") from error
+            text = _explanation(error)
+            advice = (
+                "a layer whose shape changes from batch to batch cannot be measured, leave it out "
+                "with --taps."
+                if "computed output shape" in text
+                else "if a batch size is built into it, give that with --batch-size, otherwise "
+                "export it again."
+            )
+            raise ModelError(f"the model fails when it is run: {text}; {advice}") from error
+
+
+def on_device(device: Any) -> AbstractContextManager[Any]:
+    """Return a context in which what JAX makes lies on `device`."""
+    import jax
+
+    return jax.default_device(device)
 
 
 def aligned_zeros(shape: tuple[int, int]) -> np.ndarray:
@@ -188,7 +240,33 @@ def aligned_zeros(shape: tuple[int, int]) -> np.ndarray:
     return memory[first : first + size].view(np.float32).reshape(shape)
 
 
-def _first_line(error: Exception) -> str:
-    """Return what onnxruntime said, without its own error code and on one line."""
-    text = " ".join(str(error).split())
-    return (text[:300] + " …") if len(text) > 300 else text
+def _utf8(path: Path) -> str | None:
+    """Return a path as onnxruntime takes it, or None if its name is not UTF-8.
+
+    Then only a model with external data fails, because that is not found.
+    """
+    try:
+        # Not str(): where the locale is not UTF-8, that has characters which cannot be encoded.
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+_NOISE = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : "
+    r"|Error in execution: |Fatal error: |Exception during initialization: "
+    r"|Non-zero status code returned while running |Status Message: |Name:'' "
+    r"|\. When calling Run\(\) with pre-allocated .*"
+    r"|\S*/onnxruntime/core/\S+:\d+ (?:[^()]*\([^()]*\)(?: const)?(?: \[with [^]]*\])? ?)?"
+)
+"""Error codes, and where in onnxruntime's source an error was raised."""
+
+
+def _explanation(error: Exception) -> str:
+    """Return what onnxruntime says of the model, on one line, without what it says of itself."""
+    return _one_line(_NOISE.sub("", " ".join(str(error).split())), 300)
+
+
+def _one_line(text: str, limit: int) -> str:
+    text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split())).rstrip(" .;")
+    return text if len(text) <= limit else text[: limit - 2] + " …"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 from pathlib import Path
@@ -8,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from cleanai_onnx.errors import OutputError
-from cleanai_onnx.report.destination import check_destination, replace_file
+from cleanai_onnx.report.destination import (
+    GrowingFile,
+    all_or_nothing,
+    check_destination,
+    discard_unfinished,
+    replace_file,
+)
 
 
 def left_over(folder: Path) -> list[str]:
@@ -139,5 +146,114 @@ class TestRefused:
 
 
 def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
-    check_destination(tmp_path / "new" / "report.pdf")
-    assert left_over(tmp_path / "new") == []
+    check_destination(tmp_path / "new" / "deep" / "report.pdf")
+    assert left_over(tmp_path) == []
+
+
+def test_checking_keeps_folders_that_were_there(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    check_destination(tmp_path / "old" / "new" / "report.pdf")
+    assert left_over(tmp_path) == ["old"]
+    assert left_over(tmp_path / "old") == []
+
+
+class TestGrowingFile:
+    def test_appears_when_finished(self, tmp_path: Path) -> None:
+        file = GrowingFile(tmp_path / "new" / "table.csv")
+        file.write("a,b\n")
+        assert not (tmp_path / "new" / "table.csv").exists()
+        assert file.is_open
+        assert file.finish() == tmp_path / "new" / "table.csv"
+        assert not file.is_open
+        file.discard()
+        assert (tmp_path / "new" / "table.csv").read_text() == "a,b\n"
+        assert left_over(tmp_path / "new") == ["table.csv"]
+
+    def test_discarded_leaves_neither_file_nor_folder(self, tmp_path: Path) -> None:
+        file = GrowingFile(tmp_path / "new" / "table.csv")
+        file.write("a,b\n")
+        file.discard()
+        file.discard()
+        assert left_over(tmp_path) == []
+
+    def test_forgotten_is_removed(self, tmp_path: Path) -> None:
+        file = GrowingFile(tmp_path / "table.csv")
+        file.write("a,b\n")
+        del file
+        gc.collect()
+        assert left_over(tmp_path) == []
+
+    def test_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        file = GrowingFile(tmp_path / "new" / "table.csv")
+        file.write("a,b\n")
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(OutputError, match="the disk is full"):
+            file.finish()
+        assert not file.is_open
+        assert left_over(tmp_path) == []
+
+
+class TestAllOrNothing:
+    def test_all_appear_at_the_end(self, tmp_path: Path) -> None:
+        with all_or_nothing():
+            replace_file(tmp_path / "a", b"a")
+            file = GrowingFile(tmp_path / "b")
+            file.write("b")
+            file.finish()
+            del file
+            gc.collect()
+            assert not (tmp_path / "a").exists()
+            assert not (tmp_path / "b").exists()
+        assert left_over(tmp_path) == ["a", "b"]
+
+    @pytest.mark.parametrize("error", [OutputError("x"), KeyboardInterrupt()])
+    def test_none_appears_after_an_error(self, tmp_path: Path, error: BaseException) -> None:
+        (tmp_path / "a").write_bytes(b"old")
+
+        def fail() -> None:
+            with all_or_nothing():
+                replace_file(tmp_path / "a", b"new")
+                replace_file(tmp_path / "new" / "b", b"b")
+                replace_file(tmp_path / "new" / "c", b"c")
+                raise error
+
+        with pytest.raises(type(error)):
+            fail()
+        assert left_over(tmp_path) == ["a"]
+        assert (tmp_path / "a").read_bytes() == b"old"
+
+    def test_a_place_that_is_taken_at_the_end(self, tmp_path: Path) -> None:
+        def fail() -> None:
+            with all_or_nothing():
+                replace_file(tmp_path / "a", b"a")
+                (tmp_path / "a").mkdir()
+
+        with pytest.raises(OutputError, match="that is a folder"):
+            fail()
+        assert left_over(tmp_path) == ["a"]
+
+    def test_files_after_it_appear_at_once(self, tmp_path: Path) -> None:
+        with all_or_nothing():
+            pass
+        replace_file(tmp_path / "a", b"a")
+        assert left_over(tmp_path) == ["a"]
+
+
+def test_a_process_that_ends_without_unwinding_leaves_nothing(tmp_path: Path) -> None:
+    file = GrowingFile(tmp_path / "new" / "a")
+
+    def end() -> None:
+        with all_or_nothing():
+            replace_file(tmp_path / "b", b"b")
+            assert len(left_over(tmp_path)) == 2
+            discard_unfinished()
+            assert left_over(tmp_path) == []
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        end()
+    file.discard()
+    assert left_over(tmp_path) == []
