@@ -200,8 +200,10 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     fired = []
     for index, layer in enumerate(state.layers):
         values = channel_values[index]
-        if not is_vector(layer) and (arrived[index][1][:valid, 2] < 0).any():
-            # With units on both sides of zero, the mean does not tell whether one is above it.
+        mean, low = arrived[index][1][:valid, 0], arrived[index][1][:valid, 2]
+        if not is_vector(layer) and (np.isnan(mean) | (low < 0)).any():
+            # With units on both sides of zero, or with a NaN, the mean does not tell whether a unit
+            # is above zero.
             values = kernels.peaks(flat[index], **_form(layer, state.layers))
         fired.append(kernels.fired(state.fired[index], values, rows))
     # The memory of the activations is free again when everything that reads it has ended.

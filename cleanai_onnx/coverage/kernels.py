@@ -7,7 +7,7 @@ keep their state in place (the old state is donated).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -91,9 +91,17 @@ def initial_state(size: int, device: jax.Device | None = None) -> LayerState:
     return LayerState(*jax.device_put(arrays, device or jax.devices()[0]))
 
 
-@cache
 def kernels_for(parameters: Parameters) -> Kernels:
-    """Return the kernels for `parameters`, each compiled when it first meets a shape."""
+    """Return the kernels for `parameters` on JAX's default device of this moment.
+
+    Each is compiled when it first meets a shape.
+    """
+    device = getattr(jax.config, "jax_default_device", None)
+    return _kernels(parameters, getattr(device, "platform", None) or jax.default_backend())
+
+
+@cache
+def _kernels(parameters: Parameters, platform: str) -> Kernels:
     counters = [c for metric in METRICS.values() for c in metric.counters(parameters)]
     marks = [m for metric in METRICS.values() for m in metric.marks(parameters)]
     if len(marks) > SELECTED_BIT:
@@ -141,15 +149,16 @@ def kernels_for(parameters: Parameters) -> Kernels:
         new, counts, sums, _ = measure(state, a, mean, valid, bound_rows, scale)
         return new, counts, sums
 
+    compile_ = partial(compiled, platform=platform)
     return Kernels(
-        channels=compiled(channel_means, static_argnames=("shape", "channel_axis", "width")),
-        units=compiled(measure, donate_argnums=0),
-        channel_values=compiled(channel_values, donate_argnums=0),
-        peaks=compiled(channel_peaks, static_argnames=("shape", "channel_axis", "width")),
-        fired=compiled(_fired, donate_argnums=0),
-        merge=compiled(_merge),
-        count_nan=compiled(lambda a: jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)),
-        row=compiled(lambda a, index: lax.dynamic_slice_in_dim(a, index, 1)),
+        channels=compile_(channel_means, static_argnames=("shape", "channel_axis", "width")),
+        units=compile_(measure, donate_argnums=0),
+        channel_values=compile_(channel_values, donate_argnums=0),
+        peaks=compile_(channel_peaks, static_argnames=("shape", "channel_axis", "width")),
+        fired=compile_(_fired, donate_argnums=0),
+        merge=compile_(_merge),
+        count_nan=compile_(lambda a: jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)),
+        row=compile_(lambda a, index: lax.dynamic_slice_in_dim(a, index, 1)),
     )
 
 
@@ -306,13 +315,13 @@ def _merge(a: LayerState, b: LayerState) -> LayerState:
 
 
 @cache
-def _compiler_options() -> dict[str, str] | None:
+def _compiler_options(platform: str) -> dict[str, str] | None:
     """Return the XLA options that make the sweeps fast, where this jaxlib knows them.
 
     jaxlib 0.10's CPU back end hands reductions to a fusion library that is slower here; an unknown
     option raises when something is compiled with it.
     """
-    if jax.default_backend() != "cpu":
+    if platform != "cpu":
         return None
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
@@ -322,6 +331,6 @@ def _compiler_options() -> dict[str, str] | None:
     return options
 
 
-def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], platform: str, **options: Any) -> Callable[..., Any]:
     """Return `function` compiled by JAX with this project's compiler options."""
-    return jax.jit(function, compiler_options=_compiler_options(), **options)
+    return jax.jit(function, compiler_options=_compiler_options(platform), **options)

@@ -19,7 +19,7 @@ import numpy as np
 
 from cleanai_onnx.errors import CleanAIError, ModelError, UsageError
 
-__all__ = ["Device", "Session", "available_device", "on_device", "require_onnxruntime"]
+__all__ = ["Device", "Session", "on_device", "providers_for", "require_onnxruntime"]
 
 Device = Literal["auto", "cpu", "cuda"]
 ALIGNMENT = 64
@@ -68,15 +68,19 @@ def _broken(reason: object) -> str:
     )
 
 
-def available_device(wanted: Device) -> list[str]:
-    """Return the execution providers to ask for, the preferred one first."""
+def providers_for(wanted: Device) -> list[str]:
+    """Return the execution providers to ask for, the preferred one first.
+
+    "auto" asks for CUDA only where JAX can use it too: the activations stay on the device.
+    """
     if wanted not in get_args(Device):
         raise UsageError(f"--device must be one of {', '.join(get_args(Device))}, not {wanted!r}.")
     onnxruntime = require_onnxruntime()
     offered = onnxruntime.get_available_providers()
-    if wanted == "cpu" or (wanted == "auto" and "CUDAExecutionProvider" not in offered):
+    has_cuda = "CUDAExecutionProvider" in offered
+    if wanted == "cpu" or (wanted == "auto" and not (has_cuda and _jax_has_gpu())):
         return ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" not in offered:
+    if not has_cuda:
         raise UsageError(
             "--device cuda: this onnxruntime has no CUDA provider; install 'cleanai-onnx[gpu]' "
             "or use --device cpu."
@@ -85,6 +89,12 @@ def available_device(wanted: Device) -> list[str]:
         # Finds the CUDA libraries that came as Python packages.
         onnxruntime.preload_dlls()
     return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def _jax_has_gpu() -> bool:
+    import jax
+
+    return bool(jax.default_backend() == "gpu")
 
 
 class Session:
@@ -118,6 +128,8 @@ class Session:
         threads: int | None = None,
     ) -> None:
         onnxruntime = require_onnxruntime()
+        # On a GPU, JAX would otherwise take most of the memory before onnxruntime asks for any.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         cores = os.cpu_count() or 1
         if threads is not None and not 1 <= threads <= MOST_THREADS_PER_CORE * cores:
             raise UsageError(
@@ -136,7 +148,7 @@ class Session:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", folder
             )
-        providers = available_device(device)
+        providers = providers_for(device)
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=providers)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
@@ -179,7 +191,7 @@ class Session:
         """
         import jax
 
-        if self.device == "cuda" and jax.default_backend() != "gpu":
+        if self.device == "cuda" and not _jax_has_gpu():
             raise UsageError(
                 "onnxruntime runs on CUDA but JAX does not; install 'cleanai-onnx[gpu]' (it brings "
                 "jax[cuda13]) or use --device cpu."
