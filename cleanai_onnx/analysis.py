@@ -11,7 +11,7 @@ import numpy as np
 from cleanai_onnx import inputs, runtime
 from cleanai_onnx.analyzer import Adjacency, Analyzer, as_array
 from cleanai_onnx.coverage import Parameters
-from cleanai_onnx.errors import UsageError
+from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.result import ImageFacts, Result
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def analyze(
     pair : (str, str), optional
         Names of the images that the pair metrics compare; by default the first two.
     limit, seed
-        Measure a random subset of `limit` images.
+        Measure a random subset of `limit` images; of batches of your own, the first `limit` inputs.
     strict : bool
         Fail on an image that cannot be read, where otherwise it is skipped and reported.
     progress : callable, optional
@@ -81,7 +81,14 @@ def analyze(
     ModelError, ImageError, UsageError
         With one sentence that says what is wrong and what to do.
     """
-    options: dict[str, Any] = {"limit": limit, "seed": seed, "strict": strict}
+    options: dict[str, Any] = {
+        "pair": pair,
+        "limit": limit,
+        "seed": seed,
+        "strict": strict,
+        "preset": preset,
+        "preprocessing file": None if preprocessing_file is None else str(preprocessing_file),
+    }
     shared: dict[str, Any] = {
         "parameters": parameters,
         "taps": taps,
@@ -149,7 +156,7 @@ def analyze(
             preprocessing=resolved.fields,
             notes=resolved.notes,
             options=options,
-            thumbnail=lambda index: inputs.thumbnail(suite, index),
+            thumbnail=lambda index: _thumbnail(suite, index),
         )
     finally:
         analyzer.close()
@@ -181,6 +188,14 @@ def _analyze_batches(analyzer: Analyzer, batches: Iterable[Any], limit: int | No
         return analyzer.result()
     finally:
         analyzer.close()
+
+
+def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:
+    try:
+        return inputs.thumbnail(suite, index)
+    except ImageError:
+        # The image was there when it was measured. A report without its picture is still a report.
+        return None
 
 
 def _are_paths(images: Any) -> bool:

@@ -44,7 +44,7 @@ class Analyzer:
         Values of the other inputs.
     device : {"auto", "cpu", "cuda"}
     batch_size : int, optional
-        By default chosen from the memory that there is.
+        By default chosen from the memory that there is, and not larger than the first batch.
     threads : int, optional
         Threads of onnxruntime; by default one for each core.
     pair : (int, int), optional
@@ -107,6 +107,9 @@ class Analyzer:
             "input": self.image_input.name,
             "input values": dict(input_values or {}),
             "adjacency": adjacency,
+            "device": device,
+            "batch size": batch_size,
+            "threads": threads,
             **asdict(self.parameters),
         }
         self._select = taps
@@ -231,7 +234,7 @@ class Analyzer:
             raise UsageError("this analyzer is closed: make a new one to measure more.")
         data = self._checked(batch)
         if self._plan is None:
-            self.prepare(data.shape[1:])
+            self.prepare(data.shape[1:], most=len(data))
         if self._session is None:
             self.start()
         before = self.inputs

@@ -28,7 +28,10 @@ from cleanai_onnx.coverage.tabulation import coverage_body
 
 __all__ = ["METRICS", "NO_PAIR", "pair_parameters"]
 
-NO_PAIR = "Not computed: a pair metric needs two images, and the suite has fewer."
+NO_PAIR = (
+    "Not computed: a pair metric needs two images, and the suite has fewer, or an image of --pair "
+    "was skipped."
+)
 
 
 def _of_pair(count: Callable[[PairCounts], int]) -> Callable[[Evidence, Parameters], TableBody]:
