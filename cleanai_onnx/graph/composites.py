@@ -63,6 +63,9 @@ _KEYS = frozenset(
      "Tanh", "Where"}
 )  # fmt: skip
 
+_WHOLE = frozenset({"Elu", "HardSigmoid", "Relu", "Sigmoid", "Softplus", "Tanh"})
+"""Each of these is an activation by itself."""
+
 _UNARY: dict[str, Callable[[Array], Array]] = {
     "Abs": np.abs,
     "Cast": lambda x: x,
@@ -178,10 +181,13 @@ def _matches(topology: Topology, source: str, dependent: frozenset[str]) -> Iter
 def _worth(members: frozenset[int], topology: Topology) -> bool:
     """Say whether nodes are more than one activation with casts or copies around it.
 
-    A lone Max may be a ReLU and a lone Where cannot be: it needs its comparison.
+    A lone Max may be a ReLU and a lone Where cannot be: it needs its comparison. Activations that
+    follow one another, such as two ReLUs, are as many as there are.
     """
     operators = [topology.graph.node[index].op_type for index in members]
     computing = [op for op in operators if op not in ("Cast", "Identity")]
+    if _WHOLE.issuperset(computing):
+        return False
     return len(computing) > 1 or computing == ["Max"]
 
 

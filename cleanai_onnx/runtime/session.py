@@ -230,7 +230,7 @@ class Session:
             advice = (
                 "a layer whose shape changes from batch to batch cannot be measured, leave it out "
                 "with --taps."
-                if "computed output shape" in text
+                if "computed output shape" in text or "invalid dimensions for output" in text
                 else "if a batch size is built into it, give that with --batch-size, otherwise "
                 "export it again."
             )

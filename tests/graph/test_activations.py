@@ -222,6 +222,16 @@ def test_a_chain_of_silus(build, taps_of):
     assert {layer.op for layer in taps.layers} == {"SiLU"}
 
 
+@pytest.mark.parametrize("ops", [("Relu", "Relu"), ("Relu",) * 30, ("Sigmoid", "Relu", "Relu")])
+def test_activations_that_follow_one_another_all_count(build, taps_of, ops):
+    names = ["x", *(f"t{i}" for i in range(len(ops)))]
+    nodes = [node(op, [names[i]], [names[i + 1]]) for i, op in enumerate(ops)]
+    _, taps = taps_of(build(nodes))
+    assert [(layer.name, layer.op) for layer in taps.layers] == list(
+        zip(names[1:], ops, strict=True)
+    )
+
+
 # Where activations stand -------------------------------------------------------------------
 
 

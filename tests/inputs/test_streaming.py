@@ -108,11 +108,12 @@ def test_strict(folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "start"), [(1, "The only image of"), (3, "None of the 3 images of")]
+    ("count", "start"),
+    [(1, "The only image of .* cannot be used"), (3, "None of the 3 images of .* can be used")],
 )
 def test_no_usable_image(folder, count: int, start: str) -> None:
     batches = stream(discover(folder(count, broken=tuple(range(count)))), HOW, 2)
-    with pytest.raises(ImageError, match=rf"^{start}.* can be used; 'i0\.png': it is not a PNG"):
+    with pytest.raises(ImageError, match=rf"^{start}; 'i0\.png': it is not a PNG"):
         next(batches)
     assert not _decoders()
 
