@@ -23,13 +23,16 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import architectures
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 from cleanai_onnx import Analyzer
+from cleanai_onnx.runtime import require_onnxruntime
+
+ort = require_onnxruntime()
 
 MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "resnet18": lambda: architectures.resnet(18),
@@ -115,7 +118,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     peers(activations, units, arguments.batch_size, metrics, statistics.median(limit) * each)
 
 
-def plain_session(model: bytes, arguments: argparse.Namespace) -> ort.InferenceSession:
+def plain_session(model: bytes, arguments: argparse.Namespace) -> Any:
     """Return a session of the untouched model with the same settings as ours."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = arguments.threads

@@ -234,7 +234,8 @@ class Analyzer:
             raise UsageError("this analyzer is closed: make a new one to measure more.")
         data = self._checked(batch)
         if self._plan is None:
-            self.prepare(data.shape[1:], most=len(data))
+            # A batch size that was asked for is for all batches, also where the first is short.
+            self.prepare(data.shape[1:], None if self._wanted_batch_size else len(data))
         if self._session is None:
             self.start()
         before = self.inputs

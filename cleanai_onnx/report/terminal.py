@@ -55,7 +55,9 @@ class _Printer:
     def everything(self) -> None:
         result = self.result
         images, model, run = result.images, result.model, result.run
-        self._line(f"{named(model.name)}: coverage of {len(result.layers):,} layers", "bold")
+        count = len(result.layers)
+        layers = "1 layer" if count == 1 else f"{count:,} layers"
+        self._line(f"{named(model.name)}: coverage of {layers}", "bold")
         self._line(
             f"{images.used:,} of {images.found:,} images from {named(images.source)}, "
             f"{run.device}, {figures.duration(sum(run.seconds.values()))}",
