@@ -7,8 +7,8 @@ chunk by chunk, and what several metrics count in the same reading is packed int
 counters of four bits.
 
 On a GPU the same code compiles to the same few passes. All functions are pure and are traced under
-``jax.jit``; shapes are static. The order of every floating-point reduction depends on the length of
-the row alone, so that results do not depend on the batch size.
+``jax.jit``; shapes are static. What is reduced here are extrema and integers, whose order does not
+matter: XLA's order depends on the batch size, and sums of floats would (see `kernels`).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def fold_chunks(op: Operation, a: Array, start: float, chunks: int = CHUNKS) -> 
 
 
 def reduce_rows(op: Operation, a: Array, start: float) -> Array:
-    """Reduce each row of ``(B, N)`` with `op` to ``(B,)``, in an order that depends on N alone."""
+    """Reduce each row of ``(B, N)`` with `op` to ``(B,)``, in an order that XLA chooses."""
     if a.shape[1] == 1:
         # XLA leaves `start` out of a reduction of one element, and so would let a NaN through.
         return op(jnp.full(a.shape[:1], start, a.dtype), a[:, 0])
