@@ -157,8 +157,8 @@ def peers(
     days = pairs * each_neuron / 86_400
     ratio = (loops / 1e3 + pairs * each_neuron) / (ours / 1e3)
     print(
-        f"  peer: loops, with ss-vv at one step per pair, {pairs:.1e} of them (CleanAI's is cubic): "
-        f"{days:,.0f} days   ours is {ratio:,.0f} times faster"
+        f"  peer: loops, with ss-vv     {days:9,.0f} days, at one step for each of {pairs:.1e} "
+        f"pairs (CleanAI's are cubic)   ours is {ratio:,.0f} times faster"
     )
 
 

@@ -20,12 +20,13 @@ from cleanai_onnx.coverage.parameters import Parameters
 from cleanai_onnx.coverage.registry import METRICS
 from cleanai_onnx.coverage.selection import top_k
 from cleanai_onnx.coverage.sweeps import (
+    NO_NUMBERS,
     Predicate,
     count_rows,
     lower,
-    reduce_rows,
     row_extrema,
     upper,
+    widen,
 )
 
 __all__ = [
@@ -85,7 +86,7 @@ def initial_state(size: int, device: jax.Device | None = None) -> LayerState:
 
     Committed to a device like everything that follows, so that kernels are compiled only once.
     """
-    extrema = np.full(size, complex(np.inf, -np.inf), np.complex64)
+    extrema = np.full(size, NO_NUMBERS, np.complex64)
     bounds = np.array([np.inf, -np.inf], np.float32)
     arrays = (extrema, np.zeros(size, np.uint8), bounds)
     return LayerState(*jax.device_put(arrays, device or jax.devices()[0]))
@@ -265,16 +266,13 @@ def _fold_inputs(
     # Every comparison with NaN is false: the padding of a short batch changes nothing.
     numbers = lax.select(used, a, jnp.full_like(a, jnp.nan))
 
-    def widen(bound: Array, value: Array) -> Array:
-        return lax.complex(lower(bound.real, value.real), upper(bound.imag, value.imag))
-
-    nothing = np.complex64(complex(np.inf, -np.inf))
-    extrema = lax.reduce(lax.complex(numbers, numbers), nothing, widen, (0,))
+    extrema = lax.reduce(lax.complex(numbers, numbers), np.complex64(NO_NUMBERS), widen, (0,))
 
     columns = Facts(*(fact[:, None] for fact in facts))
     flags = jnp.zeros(a.shape, jnp.uint8)
     for bit, holds in enumerate(marks):
-        flags |= jnp.where(holds(numbers, columns), jnp.uint8(1 << bit), jnp.uint8(0))
+        # Of `a` and not of `numbers`, which XLA would then write to memory for both its readers.
+        flags |= jnp.where(used & holds(a, columns), jnp.uint8(1 << bit), jnp.uint8(0))
     return widen(state.extrema, extrema), lax.reduce(flags, np.uint8(0), lax.bitwise_or, (0,))
 
 
@@ -283,7 +281,7 @@ def _absolute_extrema(a: Array, low: Array, high: Array) -> RowExtrema:
     mixed = (low < 0) & (high > 0)
     crossing = lax.cond(
         jnp.any(mixed),
-        lambda: reduce_rows(lower, jnp.abs(a), jnp.inf),
+        lambda: row_extrema(jnp.abs(a))[0],
         lambda: jnp.zeros(a.shape[:1], a.dtype),
     )
     absolute_low = jnp.where(mixed, crossing, jnp.where(low >= 0, low, -high))

@@ -19,7 +19,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-__all__ = ["Predicate", "count_rows", "fold_chunks", "lower", "reduce_rows", "row_extrema", "upper"]
+__all__ = [
+    "NO_NUMBERS",
+    "Predicate",
+    "count_rows",
+    "fold_chunks",
+    "lower",
+    "reduce_rows",
+    "row_extrema",
+    "upper",
+    "widen",
+]
 
 CHUNKS = 16
 COUNTERS = 8
@@ -28,6 +38,9 @@ SHORT = 512
 """Rows up to this length are reduced directly."""
 FEW = 4096
 """Rows up to this length are not worth packing counters for."""
+
+NO_NUMBERS = complex(np.inf, -np.inf)
+"""Minimum and maximum of nothing, as the parts of a complex number."""
 
 Operation = Callable[[Array, Array], Array]
 Predicate = Callable[[Array], Array]
@@ -43,7 +56,14 @@ def upper(bound: Array, a: Array) -> Array:
     return lax.select(lax.gt(a, bound), a, bound)
 
 
-def fold_chunks(op: Operation, a: Array, start: float, chunks: int = CHUNKS) -> tuple[Array, Array]:
+def widen(bounds: Array, value: Array) -> Array:
+    """Return complex `bounds` (minimum, maximum) widened to hold those of `value`, NaN ignored."""
+    return lax.complex(lower(bounds.real, value.real), upper(bounds.imag, value.imag))
+
+
+def fold_chunks(
+    op: Operation, a: Array, start: complex, chunks: int = CHUNKS
+) -> tuple[Array, Array]:
     """Fold the contiguous chunks of each row onto one another.
 
     Parameters
@@ -96,11 +116,16 @@ def row_extrema(a: Array) -> tuple[Array, Array, Array]:
         ``(B, N // 16)``: entry j is the maximum of the elements j, j + N // 16, j + 2 (N // 16), …;
         the last N % 16 elements are in no block.
     """
-    block_high, rest = fold_chunks(upper, a, -jnp.inf)
+    # Both extrema in one complex number: one loop, and a reduction that XLA cannot merge with the
+    # next one, as it does with a maximum of maxima, only to run the slower form of it.
+    blocks, rest = fold_chunks(widen, lax.complex(a, a), NO_NUMBERS)
+    block_high = blocks.imag
+    low = reduce_rows(lower, blocks.real, jnp.inf)
     high = reduce_rows(upper, block_high, -jnp.inf)
     if rest.shape[1]:
-        high = upper(high, reduce_rows(upper, rest, -jnp.inf))
-    return reduce_rows(lower, a, jnp.inf), high, block_high
+        low = lower(low, reduce_rows(lower, rest.real, jnp.inf))
+        high = upper(high, reduce_rows(upper, rest.imag, -jnp.inf))
+    return low, high, block_high
 
 
 def count_rows(a: Array, predicates: Sequence[Predicate]) -> Array:
