@@ -5,14 +5,14 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array, lax
 
-from cleanai_onnx.coverage.sweeps import CHUNKS, fold_chunks, upper
+from cleanai_onnx.coverage.sweeps import CHUNKS, fold_chunks, reduce_rows, upper
 
 __all__ = ["top_k"]
 
 DIRECT = 4096
 """Rows up to this length are searched as they are."""
 WINDOW = 4096
-"""Ties are looked for in windows of this many elements, from the front of the row."""
+"""Ties are looked for in windows of at least this many elements, from the front of the row."""
 
 
 def top_k(a: Array, block_high: Array, k: int) -> tuple[Array, Array]:
@@ -85,13 +85,13 @@ def _lowest_ties(a: Array, values: Array, indices: Array, tied: Array) -> Array:
     Without a tie the loop does not run.
     """
     size, k = a.shape[1], values.shape[1]
-    most = min(k, WINDOW)
     smallest = values[:, -1:]
     wanted = (values == smallest) & tied[:, None]
     needed = jnp.sum(wanted, axis=1)
     # Values fall, so the wanted slots are the last ones; this is each one's turn.
     turn = jnp.arange(k) - (k - needed)[:, None]
-    column = lax.broadcasted_iota(jnp.int32, (a.shape[0], WINDOW), 1)
+    window = min(max(WINDOW, -(-size // CHUNKS)), size)
+    column = lax.broadcasted_iota(jnp.int32, (a.shape[0], window), 1)
 
     def unfinished(carry: tuple[Array, Array, Array]) -> Array:
         _, have, start = carry
@@ -99,17 +99,22 @@ def _lowest_ties(a: Array, values: Array, indices: Array, tied: Array) -> Array:
 
     def search(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         indices, have, start = carry
-        first = jnp.minimum(start, size - WINDOW)
-        window = lax.dynamic_slice_in_dim(a, first, WINDOW, axis=1)
-        equal = (window == smallest) & (column + first >= start)
-        # The lowest column has the largest key; keys up to 4096 are exact.
-        keys, columns = lax.top_k(jnp.where(equal, WINDOW - column, 0).astype(jnp.float32), most)
-        nth = turn - have[:, None]
-        source = jnp.clip(nth, 0, most - 1)
-        here = (nth < most) & (jnp.take_along_axis(keys, source, axis=1) > 0)
-        place = jnp.take_along_axis(columns, source, axis=1).astype(jnp.int32) + first
-        indices = jnp.where(wanted & (nth >= 0) & here, place, indices)
-        return indices, have + jnp.sum(equal, axis=1, dtype=jnp.int32), start + WINDOW
+        first = jnp.minimum(start, size - window)
+        elements = lax.dynamic_slice_in_dim(a, first, window, axis=1)
+        equal = (elements == smallest) & (column + first >= start)
+
+        def next_tie(_: int | Array, found: tuple[Array, Array, Array]) -> tuple[Array, ...]:
+            indices, have, last = found
+            later = jnp.where(equal & (column > last[:, None]), column, window)
+            lowest = reduce_rows(lax.min, later, window)
+            here = lowest < window
+            slot = wanted & (turn == have[:, None]) & here[:, None]
+            indices = jnp.where(slot, (lowest + first)[:, None], indices)
+            return indices, have + here, jnp.where(here, lowest, window)
+
+        nothing = jnp.full(a.shape[:1], -1, jnp.int32)
+        indices, have, _ = lax.fori_loop(0, k, next_tie, (indices, have, nothing))
+        return indices, have, start + window
 
     start = (indices, jnp.zeros(a.shape[:1], jnp.int32), jnp.int32(0))
     return lax.while_loop(unfinished, search, start)[0]
