@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleanai_onnx import inputs, runtime
-from cleanai_onnx.analyzer import Adjacency, Analyzer, as_array
+from cleanai_onnx.analyzer import Adjacency, Analyzer
+from cleanai_onnx.batches import as_array
 from cleanai_onnx.coverage import Parameters
 from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.result import ImageFacts, Result

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from cleanai_onnx import coverage, graph, runtime
+from cleanai_onnx.batches import as_array
 from cleanai_onnx.coverage import Parameters
 from cleanai_onnx.errors import ImageError, ModelError, UsageError
 from cleanai_onnx.individuals import Individuals
@@ -20,7 +21,7 @@ from cleanai_onnx.result import ImageFacts, Note, PreprocessingField, Result
 if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
 
-__all__ = ["Adjacency", "Analyzer", "as_array"]
+__all__ = ["Adjacency", "Analyzer"]
 
 Adjacency = Literal["rows", "dataflow"]
 
@@ -378,27 +379,6 @@ class Analyzer:
     @property
     def _dtype(self) -> np.dtype[Any]:
         return np.dtype(self.image_input.dtype)
-
-
-def as_array(batch: Any) -> np.ndarray:
-    """Return what a user calls a batch as an array.
-
-    Raises
-    ------
-    ImageError
-        If it is none.
-    """
-    if hasattr(batch, "detach") and hasattr(batch, "cpu"):
-        # A torch tensor that wants a gradient, or lies on a GPU, does not convert by itself.
-        batch = batch.detach().cpu()
-    try:
-        data = np.asarray(batch)
-    except (TypeError, ValueError) as error:
-        kind = type(batch).__name__
-        raise ImageError(f"a batch of the type {kind} is not an array: {error}.") from error
-    if data.dtype.kind == "O":
-        raise ImageError(f"a batch of the type {type(batch).__name__} is not an array of numbers.")
-    return data
 
 
 def _is_whole(number: Any, least: int) -> bool:

@@ -9,7 +9,6 @@ from cleanai_onnx.coverage.engine import (
     InputFigures,
     PairEvidence,
     State,
-    compute,
     count_pairs,
     firing,
     init,
@@ -17,6 +16,7 @@ from cleanai_onnx.coverage.engine import (
     rows_of,
     update,
 )
+from cleanai_onnx.coverage.evidence import compute
 from cleanai_onnx.coverage.featured import Extremes
 from cleanai_onnx.coverage.kernels import STATE_BYTES
 from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters

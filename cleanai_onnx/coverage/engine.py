@@ -1,4 +1,4 @@
-"""Init, update, merge, compute: the life of a measurement.
+"""Init, update, merge: the life of a measurement; `evidence` has the end of it, compute.
 
 The state is explicit and does not grow with the number of inputs. Counts of each input leave the
 device as int32 and are added up on the host as Python integers, so that they are exact at any
@@ -16,24 +16,22 @@ import numpy as np
 from jax import Array
 
 from cleanai_onnx.coverage.kernels import (
-    SELECTED_BIT,
     Kernels,
     LayerState,
     initial_state,
     kernels_for,
 )
-from cleanai_onnx.coverage.metric import BOTH_VIEWS, Evidence, LayerEvidence, UnitState
+from cleanai_onnx.coverage.metric import BOTH_VIEWS
 from cleanai_onnx.coverage.pairs import PairCounts, count_pair
 from cleanai_onnx.coverage.parameters import Parameters
 from cleanai_onnx.coverage.registry import METRICS
-from cleanai_onnx.result import LayerFacts, Table, View
+from cleanai_onnx.result import LayerFacts, View
 
 __all__ = [
     "InputFigures",
     "PairEvidence",
     "State",
     "ViewTotals",
-    "compute",
     "count_pairs",
     "counter_names",
     "firing",
@@ -243,13 +241,7 @@ def _figures(arrived: list[tuple[np.ndarray, ...]], valid: int) -> InputFigures:
 def _added(totals: ViewTotals, figures: InputFigures, view: View) -> ViewTotals:
     counted = figures.counts[view].sum(axis=0, dtype=np.int64).tolist()
     top_sum = figures.top_sum[view].sum(axis=0, dtype=np.float64).tolist()
-    return ViewTotals(
-        tuple(
-            tuple(a + b for a, b in zip(old, new, strict=True))
-            for old, new in zip(totals.counted, counted, strict=True)
-        ),
-        tuple(a + b for a, b in zip(totals.top_sum, top_sum, strict=True)),
-    )
+    return _merged_totals(totals, ViewTotals(tuple(map(tuple, counted)), tuple(top_sum)))
 
 
 def _sums(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
@@ -335,96 +327,6 @@ def merge(a: State, b: State) -> State:
 
 def _merged_totals(a: ViewTotals, b: ViewTotals) -> ViewTotals:
     return ViewTotals(
-        tuple(
-            tuple(x + y for x, y in zip(left, right, strict=True))
-            for left, right in zip(a.counted, b.counted, strict=True)
-        ),
+        tuple(_sums(left, right) for left, right in zip(a.counted, b.counted, strict=True)),
         tuple(x + y for x, y in zip(a.top_sum, b.top_sum, strict=True)),
     )
-
-
-def compute(
-    state: State,
-    pair: PairEvidence | None = None,
-    adjacency: tuple[tuple[int, int], ...] | None = None,
-) -> tuple[Table, ...]:
-    """Return the tables of all metrics in both views, metric by metric.
-
-    `adjacency` lists the pairs of layers (by number) that interaction metrics look at; by default
-    each layer and the next one, as in CleanAI.
-    """
-    if adjacency is None:
-        adjacency = tuple((k, k + 1) for k in range(len(state.layers) - 1))
-    of_view = {view: _evidence(state, view, pair, adjacency) for view in BOTH_VIEWS}
-    return tuple(
-        metric.table(view, of_view[view][metric.id], state.parameters)
-        for metric in METRICS.values()
-        if state.one_sequence or metric.card.mergeable
-        for view in metric.views
-    )
-
-
-def _evidence(
-    state: State, view: View, pair: PairEvidence | None, adjacency: tuple[tuple[int, int], ...]
-) -> dict[str, Evidence]:
-    totals = state.unit_totals if view == "unit" else state.channel_totals
-    arrays = [
-        jax.device_get(channels if view == "channel" or units is None else units)
-        for units, channels in zip(state.units, state.channels, strict=True)
-    ]
-    sizes = [layer.units if view == "unit" else layer.channels for layer in state.layers]
-    complete = [state.inputs - nan for nan in state.nan_inputs]
-    covered = [
-        _covered(array, size, state.parameters, of_layer)
-        for array, size, of_layer in zip(arrays, sizes, complete, strict=True)
-    ]
-    names = counter_names(state.parameters)
-
-    def of_layer(metric: str, index: int) -> LayerEvidence:
-        layer = state.layers[index]
-        return LayerEvidence(
-            name=layer.name,
-            size=sizes[index],
-            counted=tuple(
-                count
-                for (owner, _), count in zip(names, totals.counted[index], strict=True)
-                if owner == metric
-            ),
-            covered=covered[index].get(metric, 0),
-            top_sum=totals.top_sum[index],
-            bound_low=float(arrays[index].bounds[0]),
-            bound_high=float(arrays[index].bounds[1]),
-            complete=complete[index],
-        )
-
-    of_pair = None if pair is None else (pair.units if view == "unit" else pair.channels)
-    return {
-        metric: Evidence(
-            inputs=state.inputs,
-            after_bounds=max(state.inputs - state.parameters.bounds_from, 0),
-            layers=tuple(of_layer(metric, index) for index in range(len(state.layers))),
-            pair=of_pair,
-            pair_names=None if pair is None else pair.names,
-            adjacency=adjacency,
-        )
-        for metric in METRICS
-    }
-
-
-def _covered(array: LayerState, size: int, parameters: Parameters, complete: int) -> dict[str, int]:
-    """Count the neurons of a layer that each metric of the suite covers, by the metric's id."""
-    counts, first_bit = {}, 0
-    extrema, marks = np.asarray(array.extrema)[:size], np.asarray(array.marks)[:size]
-    for metric in METRICS.values():
-        bits = range(first_bit, first_bit + len(metric.marks(parameters)))
-        first_bit = bits.stop
-        if metric.covers is not None:
-            neurons = UnitState(
-                low=extrema.real,
-                high=extrema.imag,
-                marked=tuple((marks >> bit) & 1 == 1 for bit in bits),
-                selected=marks >> SELECTED_BIT == 1,
-                complete=complete,
-            )
-            counts[metric.id] = int(np.count_nonzero(metric.covers(neurons, parameters)))
-    return counts
