@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +33,7 @@ __all__ = [
     "PairEvidence",
     "State",
     "ViewTotals",
+    "channel_state",
     "count_pairs",
     "counter_names",
     "firing",
@@ -43,7 +45,7 @@ __all__ = [
 
 
 COMMON_WIDTH = 2048
-"""Layers of up to this many channels are padded to the widest of them."""
+"""Layers of up to this many channels are padded to the widest of them, and measured together."""
 
 
 class ViewTotals(NamedTuple):
@@ -57,12 +59,12 @@ class ViewTotals(NamedTuple):
 class State:
     """The state of a measurement of `layers` with `parameters`, after `inputs` inputs.
 
-    `units` and `channels` hold the arrays of each layer on the device; where every unit is a
-    channel of its own (a vector), `units` has None and the views coincide. The arrays of channels
-    are padded to `channel_width`. `fired` counts, for each channel, the inputs on which one of its
-    units was above zero (int32). For each layer, `nan_values` counts the values that were not a
-    number, and `nan_inputs` the inputs whose mean was not one. `one_sequence` is False for a state
-    merged from parts, whose `nbc` has no common bounds.
+    `units` and `channels` hold arrays on the device: `units` those of each layer, `channels` those
+    of each of the `groups` of layers. Where every unit is a channel of its own (a vector), `units`
+    has None and the views coincide. `fired` counts, for each channel of each layer, the inputs on
+    which one of its units was above zero (int64, on the host). For each layer, `nan_values` counts
+    the values that were not a number, and `nan_inputs` the inputs whose mean was not one.
+    `one_sequence` is False for a state merged from parts, whose `nbc` has no common bounds.
     """
 
     layers: tuple[LayerFacts, ...]
@@ -70,7 +72,7 @@ class State:
     inputs: int
     units: tuple[LayerState | None, ...]
     channels: tuple[LayerState, ...]
-    fired: tuple[Array, ...]
+    fired: tuple[np.ndarray, ...]
     unit_totals: ViewTotals
     channel_totals: ViewTotals
     nan_values: tuple[int, ...]
@@ -112,14 +114,33 @@ def is_vector(layer: LayerFacts) -> bool:
     return layer.units == layer.channels
 
 
-def channel_width(layer: LayerFacts, layers: Sequence[LayerFacts]) -> int:
-    """Return to how many channels the layer's arrays are padded.
+class Group(NamedTuple):
+    """Layers whose channels are measured by one kernel, padded to a common width."""
 
-    All layers of ordinary width share one width, and so one compiled kernel.
+    layers: tuple[int, ...]
+    width: int
+
+
+@cache
+def groups(layers: tuple[LayerFacts, ...]) -> tuple[Group, ...]:
+    """Return the groups of layers: all of ordinary width, then each wider one by itself.
+
+    What a layer has in its channels is little, and many small kernels cost more than their work.
     """
-    if layer.channels > COMMON_WIDTH:
-        return layer.channels
-    return max(one.channels for one in layers if one.channels <= COMMON_WIDTH)
+    common = [i for i, layer in enumerate(layers) if layer.channels <= COMMON_WIDTH]
+    wide = [Group((i,), layer.channels) for i, layer in enumerate(layers) if i not in common]
+    if not common:
+        return tuple(wide)
+    return (Group(tuple(common), max(layers[i].channels for i in common)), *wide)
+
+
+def channel_state(state: State, index: int) -> LayerState:
+    """Return the state of the channels of a layer, without its group: a row of each array."""
+    for group, arrays in zip(groups(state.layers), state.channels, strict=True):
+        if index in group.layers:
+            row = group.layers.index(index)
+            return LayerState(*(array[row : row + 1] for array in arrays))
+    raise IndexError(index)
 
 
 def init(
@@ -135,13 +156,12 @@ def init(
         parameters=parameters,
         inputs=0,
         units=tuple(
-            None if is_vector(layer) else initial_state(layer.units, device) for layer in layers
+            None if is_vector(layer) else initial_state(1, layer.units, device) for layer in layers
         ),
-        channels=tuple(initial_state(channel_width(layer, layers), device) for layer in layers),
-        fired=tuple(
-            jax.device_put(np.zeros(channel_width(layer, layers), np.int32), device)
-            for layer in layers
+        channels=tuple(
+            initial_state(len(group.layers), group.width, device) for group in groups(tuple(layers))
         ),
+        fired=tuple(np.zeros(layer.channels, np.int64) for layer in layers),
         unit_totals=zeros,
         channel_totals=zeros,
         nan_values=(0,) * len(layers),
@@ -172,40 +192,47 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     rows = np.int32(valid)
     bound_rows = np.int32(min(max(state.parameters.bounds_from - state.inputs, 0), valid))
     flat = [a if a.ndim == 2 else a.reshape(a.shape[0], -1) for a in activations]
-    units, channels, channel_values, pending = [], [], [], []
-    for layer, unit_state, channel_state, a in zip(
-        state.layers, state.units, state.channels, flat, strict=True
-    ):
-        values, mean = kernels.channels(a, **_form(layer, state.layers))
-        scale = None
-        if unit_state is not None:
-            unit_state, unit_counts, unit_sums, scale = kernels.units(
-                unit_state, a, mean, rows, bound_rows, None
+    units, channels = list(state.units), []
+    # What each kernel found of each input: counts and sums, and which channels fired.
+    of_units: list[Any] = [None] * len(flat)
+    of_groups = []
+    for group, of_group in zip(groups(state.layers), state.channels, strict=True):
+        values = kernels.empty((len(group.layers), flat[0].shape[0], group.width))
+        means, scales = [], []
+        for place, index in enumerate(group.layers):
+            values, mean = kernels.channel_means(
+                values, flat[index], np.int32(place), **_form(state.layers[index])
             )
-        channel_state, channel_counts, channel_sums = kernels.channel_values(
-            channel_state, values, mean, rows, bound_rows, scale
-        )
-        if unit_state is None:
-            unit_counts, unit_sums = channel_counts, channel_sums
-        units.append(unit_state)
-        channels.append(channel_state)
-        channel_values.append(values)
-        pending.append((unit_counts, unit_sums, channel_counts, channel_sums))
+            before, scale = units[index], None
+            if before is not None:
+                units[index], counts, sums, scale = kernels.units(
+                    before, flat[index], mean, rows, bound_rows
+                )
+                of_units[index] = counts, sums
+            means.append(mean)
+            scales.append(scale)
+        after, *found = kernels.channels(of_group, values, means, scales, rows, bound_rows)
+        channels.append(after)
+        of_groups.append(found)
 
     # One wait for the whole batch; what comes over are a few numbers for each input and layer.
-    arrived = jax.device_get(pending)
+    of_units, of_groups = jax.device_get((of_units, of_groups))
+    arrived: list[Any] = [None] * len(flat)
+    fired = list(state.fired)
+    for group, (counts, sums, active) in zip(groups(state.layers), of_groups, strict=True):
+        for place, index in enumerate(group.layers):
+            layer, of_channels = state.layers[index], (counts[place], sums[place])
+            arrived[index] = *(of_units[index] or of_channels), *of_channels
+            fires = active[place, : layer.channels]
+            mean, low = arrived[index][1][:valid, 0], arrived[index][1][:valid, 2]
+            if not is_vector(layer) and (np.isnan(mean) | (low < 0)).any():
+                # With units on both sides of zero, or with a NaN, the mean does not tell whether a
+                # unit is above zero.
+                fires = np.asarray(kernels.fired(flat[index], rows, **_form(layer)))
+            fired[index] = fired[index] + fires
     figures = _figures(arrived, valid)
-    fired = []
-    for index, layer in enumerate(state.layers):
-        values = channel_values[index]
-        mean, low = arrived[index][1][:valid, 0], arrived[index][1][:valid, 2]
-        if not is_vector(layer) and (np.isnan(mean) | (low < 0)).any():
-            # With units on both sides of zero, or with a NaN, the mean does not tell whether a unit
-            # is above zero.
-            values = kernels.peaks(flat[index], **_form(layer, state.layers))
-        fired.append(kernels.fired(state.fired[index], values, rows))
     # The memory of the activations is free again when everything that reads it has ended.
-    jax.block_until_ready((units, channels, fired))
+    jax.block_until_ready((units, channels))
     new = replace(
         state,
         inputs=state.inputs + valid,
@@ -220,13 +247,9 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     return new, figures
 
 
-def _form(layer: LayerFacts, layers: Sequence[LayerFacts]) -> dict[str, Any]:
+def _form(layer: LayerFacts) -> dict[str, Any]:
     """Return what the kernels of channels must know of a layer's shape."""
-    return {
-        "shape": layer.shape,
-        "channel_axis": layer.channel_axis,
-        "width": channel_width(layer, layers),
-    }
+    return {"shape": layer.shape, "channel_axis": layer.channel_axis}
 
 
 def _figures(arrived: list[tuple[np.ndarray, ...]], valid: int) -> InputFigures:
@@ -268,10 +291,7 @@ def rows_of(state: State, activations: Sequence[Array], row: int) -> list[Array]
 
 def firing(state: State) -> tuple[tuple[int, ...], ...]:
     """Return, for each layer and channel, on how many inputs one of its units was above zero."""
-    return tuple(
-        tuple(np.asarray(fired)[: layer.channels].tolist())
-        for layer, fired in zip(state.layers, state.fired, strict=True)
-    )
+    return tuple(tuple(fired.tolist()) for fired in state.fired)
 
 
 def count_pairs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from cleanai_onnx.coverage.engine import PairEvidence, State, counter_names
+from cleanai_onnx.coverage.engine import PairEvidence, State, channel_state, counter_names
 from cleanai_onnx.coverage.kernels import SELECTED_BIT, LayerState
 from cleanai_onnx.coverage.metric import BOTH_VIEWS, Evidence, LayerEvidence, UnitState
 from cleanai_onnx.coverage.parameters import Parameters
@@ -41,8 +41,8 @@ def _evidence(
 ) -> dict[str, Evidence]:
     totals = state.unit_totals if view == "unit" else state.channel_totals
     arrays = [
-        jax.device_get(channels if view == "channel" or units is None else units)
-        for units, channels in zip(state.units, state.channels, strict=True)
+        jax.device_get(channel_state(state, index) if view == "channel" or units is None else units)
+        for index, units in enumerate(state.units)
     ]
     sizes = [layer.units if view == "unit" else layer.channels for layer in state.layers]
     complete = [state.inputs - nan for nan in state.nan_inputs]
@@ -64,8 +64,8 @@ def _evidence(
             ),
             covered=covered[index].get(metric, 0),
             top_sum=totals.top_sum[index],
-            bound_low=float(arrays[index].bounds[0]),
-            bound_high=float(arrays[index].bounds[1]),
+            bound_low=float(arrays[index].bounds[0, 0]),
+            bound_high=float(arrays[index].bounds[0, 1]),
             complete=complete[index],
         )
 
@@ -86,7 +86,7 @@ def _evidence(
 def _covered(array: LayerState, size: int, parameters: Parameters, complete: int) -> dict[str, int]:
     """Count the neurons of a layer that each metric of the suite covers, by the metric's id."""
     counts, first_bit = {}, 0
-    extrema, marks = np.asarray(array.extrema)[:size], np.asarray(array.marks)[:size]
+    extrema, marks = np.asarray(array.extrema)[0, :size], np.asarray(array.marks)[0, :size]
     for metric in METRICS.values():
         bits = range(first_bit, first_bit + len(metric.marks(parameters)))
         first_bit = bits.stop

@@ -1,7 +1,8 @@
 """The compiled kernels: all questions of all metrics, asked in the same few sweeps.
 
-One kernel is compiled for each length of a layer (not for each shape) and batch size. The kernels
-keep their state in place (the old state is donated).
+One kernel is compiled for each length of a layer (not for each shape) and batch size, and one for
+the channels of all layers together: of channels there are few, and what many small kernels would
+cost is not their work. The kernels keep their state in place (the old state is donated).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from cleanai_onnx.coverage.sweeps import (
     upper,
     widen,
 )
+from cleanai_onnx.runtime.compilation import compiled
 
 __all__ = [
     "SELECTED_BIT",
@@ -48,10 +50,10 @@ STATE_BYTES = 9
 
 
 class LayerState(NamedTuple):
-    """What is kept of a layer in one view: a fixed number of bytes for each neuron.
+    """What is kept of L layers of N neurons in one view: a fixed number of bytes for each neuron.
 
-    `extrema` is ``(N,)`` complex64: the minimum as the real part, the maximum as the imaginary one.
-    `marks` is ``(N,)`` uint8. `bounds` is ``(2,)`` float32: the bounds of `nbc`.
+    `extrema` is ``(L, N)`` complex64: the minimum as the real part, the maximum as the imaginary
+    one. `marks` is ``(L, N)`` uint8. `bounds` is ``(L, 2)`` float32: the bounds of `nbc`.
     """
 
     extrema: Array
@@ -71,24 +73,24 @@ class RowExtrema(NamedTuple):
 class Kernels(NamedTuple):
     """The compiled functions for one choice of parameters; scalars may be numpy's."""
 
-    channels: Callable[..., tuple[Array, Array]]
+    empty: Callable[..., Array]
+    channel_means: Callable[..., tuple[Array, Array]]
     units: Callable[..., tuple[LayerState, Array, Array, RowExtrema]]
-    channel_values: Callable[..., tuple[LayerState, Array, Array]]
-    peaks: Callable[..., Array]
+    channels: Callable[..., tuple[LayerState, Array, Array, Array]]
     fired: Callable[..., Array]
     merge: Callable[[LayerState, LayerState], LayerState]
     count_nan: Callable[[Array], Array]
     row: Callable[[Array, Any], Array]
 
 
-def initial_state(size: int, device: jax.Device | None = None) -> LayerState:
-    """Return the state of a layer of `size` neurons before the first input.
+def initial_state(layers: int, size: int, device: jax.Device | None = None) -> LayerState:
+    """Return the state of `layers` layers of `size` neurons before the first input.
 
     Committed to a device like everything that follows, so that kernels are compiled only once.
     """
-    extrema = np.full(size, NO_NUMBERS, np.complex64)
-    bounds = np.array([np.inf, -np.inf], np.float32)
-    arrays = (extrema, np.zeros(size, np.uint8), bounds)
+    extrema = np.full((layers, size), NO_NUMBERS, np.complex64)
+    bounds = np.tile(np.array([np.inf, -np.inf], np.float32), (layers, 1))
+    arrays = (extrema, np.zeros((layers, size), np.uint8), bounds)
     return LayerState(*jax.device_put(arrays, device or jax.devices()[0]))
 
 
@@ -114,49 +116,65 @@ def _kernels(parameters: Parameters, platform: str) -> Kernels:
         mean: Array,
         valid: Array,
         bound_rows: Array,
-        scale: RowExtrema | None,
+        scale: RowExtrema | None = None,
     ) -> tuple[LayerState, Array, Array, RowExtrema]:
-        low, high, block_high = row_extrema(a)
+        """Measure ``(L, B, N)``; `mean` and `scale` are ``(L * B,)``, `scale` NaN for its own."""
+        layers, inputs, size = a.shape
+        rows = a.reshape(layers * inputs, size)
+        low, high, levels = row_extrema(rows)
         # A mean lies between the extrema; rounding must not put a constant layer above its mean.
         mean = jnp.clip(mean, low, high)
-        extrema = _absolute_extrema(a, low, high)
-        values, indices = top_k(a, block_high, min(parameters.top_k, a.shape[1]))
+        extrema = _absolute_extrema(rows, low, high)
+        values, indices = top_k(rows, levels, min(parameters.top_k, size))
         bounds, bound_low, bound_high = _bounds(state.bounds, low, high, valid, bound_rows)
-        facts = Facts(mean, *(extrema if scale is None else scale), bound_low, bound_high)
+        scale = extrema if scale is None else RowExtrema(*map(_given_or, scale, extrema))
+        facts = Facts(mean, *scale, bound_low, bound_high)
 
-        counts = count_rows(a, _for_rows(counters, facts))
-        unit_extrema, flags = _fold_inputs(state, a, facts, marks, valid)
-        marked = state.marks | flags
-        used = jnp.arange(a.shape[0])[:, None] < valid
-        targets = jnp.where(used & (values > -jnp.inf), indices, a.shape[1]).reshape(-1)
-        selected = jnp.uint8(1 << SELECTED_BIT)
-        old = marked.at[targets].get(mode="fill", fill_value=0)
-        marked = marked.at[targets].set(old | selected, mode="drop")
+        counts = count_rows(rows, _for_rows(counters, facts))
+        unit_extrema, flags = _fold_inputs(a, facts, marks, valid)
+        marked = _select(state.marks | flags, values, indices, valid)
         top_sum = jnp.sum(jnp.where(values > -jnp.inf, values, 0), axis=1)
-        new = LayerState(unit_extrema, marked, bounds)
+        new = LayerState(widen(state.extrema, unit_extrema), marked, bounds)
         return new, counts, jnp.stack([mean, top_sum, low], axis=1), extrema
 
-    def channel_values(
+    def units(
+        state: LayerState, a: Array, mean: Array, valid: Array, bound_rows: Array
+    ) -> tuple[LayerState, Array, Array, RowExtrema]:
+        return measure(state, a[None], mean, valid, bound_rows)
+
+    def channels(
         state: LayerState,
-        a: Array,
-        mean: Array,
+        values: Array,
+        means: Sequence[Array],
+        scales: Sequence[RowExtrema | None],
         valid: Array,
         bound_rows: Array,
-        scale: RowExtrema | None,
-    ) -> tuple[LayerState, Array, Array]:
-        if scale is not None:
-            # A mean lies between the extrema; rounding must not put a constant layer outside them.
-            a = jnp.clip(a, scale.low[:, None], scale.high[:, None])
-        new, counts, sums, _ = measure(state, a, mean, valid, bound_rows, scale)
-        return new, counts, sums
+    ) -> tuple[LayerState, Array, Array, Array]:
+        layers, inputs, width = values.shape
+        used = jnp.arange(inputs)[:, None] < valid
+        fired = jnp.sum((values > 0) & used, axis=1, dtype=jnp.int32)
+        rows = values.reshape(layers * inputs, width)
+        unscaled = RowExtrema(*(jnp.full(inputs, jnp.nan) for _ in RowExtrema._fields))
+        given = [unscaled if one is None else one for one in scales]
+        scale = RowExtrema(*(jnp.concatenate(field) for field in zip(*given, strict=True)))
+        # A mean lies between the extrema; rounding must not put a constant layer outside them.
+        rows = jnp.where(rows < scale.low[:, None], scale.low[:, None], rows)
+        rows = jnp.where(rows > scale.high[:, None], scale.high[:, None], rows)
+        new, counts, sums, _ = measure(
+            state, rows.reshape(values.shape), jnp.concatenate(means), valid, bound_rows, scale
+        )
+        shape = (layers, inputs, -1)
+        return new, counts.reshape(shape), sums.reshape(shape), fired
 
     compile_ = partial(compiled, platform=platform)
     return Kernels(
-        channels=compile_(channel_means, static_argnames=("shape", "channel_axis", "width")),
-        units=compile_(measure, donate_argnums=0),
-        channel_values=compile_(channel_values, donate_argnums=0),
-        peaks=compile_(channel_peaks, static_argnames=("shape", "channel_axis", "width")),
-        fired=compile_(_fired, donate_argnums=0),
+        empty=compile_(lambda shape: jnp.zeros(shape, jnp.float32), static_argnums=0),
+        channel_means=compile_(
+            channel_means, static_argnames=("shape", "channel_axis"), donate_argnums=0
+        ),
+        units=compile_(units, donate_argnums=0),
+        channels=compile_(channels, donate_argnums=0),
+        fired=compile_(_fired, static_argnames=("shape", "channel_axis")),
         merge=compile_(_merge),
         count_nan=compile_(lambda a: jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)),
         row=compile_(lambda a, index: lax.dynamic_slice_in_dim(a, index, 1)),
@@ -164,25 +182,26 @@ def _kernels(parameters: Parameters, platform: str) -> Kernels:
 
 
 def channel_means(
-    a: Array, *, shape: tuple[int, ...], channel_axis: int, width: int
+    values: Array, a: Array, place: Array, *, shape: tuple[int, ...], channel_axis: int
 ) -> tuple[Array, Array]:
-    """Return the value of each channel (its spatial mean) and the mean of the layer.
+    """Write the value of each channel (its spatial mean), and return the mean of the layer.
 
     Parameters
     ----------
+    values : Array
+        ``(L, B, width)`` float32, for the channels of several layers; it is given up (donated).
     a : Array
         ``(B, N)`` float32, each row of the `shape` of one input, flattened.
+    place : Array
+        Which of the L layers this one is, a scalar of int32.
     shape : tuple of int
     channel_axis : int
         The axis of `shape` that counts channels.
-    width : int
-        At least the number of channels. Layers of different sizes get a common width, so that one
-        kernel serves them all.
 
     Returns
     -------
     values : Array
-        ``(B, width)`` float32, NaN beyond the channels.
+        ``(L, B, width)`` float32, at `place` NaN beyond the channels.
     mean : Array
         ``(B,)`` float32.
     """
@@ -196,8 +215,9 @@ def channel_means(
     if after > 1:
         sums = _summed(sums)
     sums = jnp.sum(sums.reshape(rows, before, channels), axis=1)
-    padding = ((0, 0, 0), (0, width - channels, 0))
-    values = lax.pad(_divided(sums, size // channels), np.float32(np.nan), padding)
+    padding = ((0, 0, 0), (0, values.shape[2] - channels, 0))
+    means = lax.pad(_divided(sums, size // channels), np.float32(np.nan), padding)
+    values = lax.dynamic_update_index_in_dim(values, means, place, 0)
     return values, _divided(_summed(sums), size)
 
 
@@ -226,21 +246,15 @@ def _divided(sums: Array, count: int) -> Array:
     return sums / jnp.where(jnp.isnan(sums), jnp.nan, jnp.float32(count))
 
 
-def channel_peaks(a: Array, *, shape: tuple[int, ...], channel_axis: int, width: int) -> Array:
-    """Return the largest unit of each channel: ``(B, width)``, NaN beyond the channels.
+def _fired(a: Array, valid: Array, *, shape: tuple[int, ...], channel_axis: int) -> Array:
+    """Count, for each channel, the inputs in use on which one of its units is above 0.
 
-    The arguments are those of `channel_means`. A channel of nothing but NaN gives -inf.
+    The arguments are those of `channel_means`; `valid` is how many of the inputs are in use.
     """
     others = tuple(1 + axis for axis in range(len(shape)) if axis != channel_axis)
     peaks = lax.reduce(a.reshape(-1, *shape), np.float32(-np.inf), upper, others)
-    padding = ((0, 0, 0), (0, width - peaks.shape[1], 0))
-    return lax.pad(peaks, np.float32(np.nan), padding)
-
-
-def _fired(fired: Array, values: Array, valid: Array) -> Array:
-    """Count, for each channel, the inputs in use on which its value ``(B, width)`` is above 0."""
-    used = jnp.arange(values.shape[0])[:, None] < valid
-    return fired + jnp.sum((values > 0) & used, axis=0, dtype=jnp.int32)
+    used = jnp.arange(peaks.shape[0])[:, None] < valid
+    return jnp.sum((peaks > 0) & used, axis=0, dtype=jnp.int32)
 
 
 def _for_rows(counters: Sequence[Counter], facts: Facts) -> list[Predicate]:
@@ -256,24 +270,41 @@ def _for_rows(counters: Sequence[Counter], facts: Facts) -> list[Predicate]:
 
 
 def _fold_inputs(
-    state: LayerState, a: Array, facts: Facts, marks: Sequence[Mark], valid: Array
+    a: Array, facts: Facts, marks: Sequence[Mark], valid: Array
 ) -> tuple[Array, Array]:
-    """Fold the inputs of a batch into each neuron's extrema and marks.
+    """Fold the inputs of a batch ``(L, B, N)`` to each neuron's extrema and marks ``(L, N)``.
 
     Minimum and maximum are the parts of one complex number, so that one loop makes both.
     """
-    used = lax.broadcast_in_dim(jnp.arange(a.shape[0]) < valid, a.shape, (0,))
+    used = lax.broadcast_in_dim(jnp.arange(a.shape[1]) < valid, a.shape, (1,))
     # Every comparison with NaN is false: the padding of a short batch changes nothing.
     numbers = lax.select(used, a, jnp.full_like(a, jnp.nan))
 
-    extrema = lax.reduce(lax.complex(numbers, numbers), np.complex64(NO_NUMBERS), widen, (0,))
+    extrema = lax.reduce(lax.complex(numbers, numbers), np.complex64(NO_NUMBERS), widen, (1,))
 
-    columns = Facts(*(fact[:, None] for fact in facts))
+    columns = Facts(*(fact.reshape(*a.shape[:2], 1) for fact in facts))
     flags = jnp.zeros(a.shape, jnp.uint8)
     for bit, holds in enumerate(marks):
         # Of `a` and not of `numbers`, which XLA would then write to memory for both its readers.
         flags |= jnp.where(used & holds(a, columns), jnp.uint8(1 << bit), jnp.uint8(0))
-    return widen(state.extrema, extrema), lax.reduce(flags, np.uint8(0), lax.bitwise_or, (0,))
+    return extrema, lax.reduce(flags, np.uint8(0), lax.bitwise_or, (1,))
+
+
+def _select(marks: Array, values: Array, indices: Array, valid: Array) -> Array:
+    """Set the bit of the k largest in `marks` ``(L, N)``.
+
+    `values` and `indices` are ``(L * B, k)``, of the first `valid` of each layer's B inputs.
+    """
+    layers = marks.shape[0]
+    shape = (layers, -1, values.shape[1])
+    values, indices = values.reshape(shape), indices.reshape(shape)
+    layer = lax.broadcasted_iota(jnp.int32, values.shape, 0)
+    used = lax.broadcasted_iota(jnp.int32, values.shape, 1) < valid
+    chosen = used & (values > -jnp.inf)
+    # Selected neurons are few: their marks are read, and written back with one bit more.
+    place = (jnp.where(chosen, layer, layers).reshape(-1), indices.reshape(-1))
+    old = marks.at[place].get(mode="fill", fill_value=0)
+    return marks.at[place].set(old | jnp.uint8(1 << SELECTED_BIT), mode="drop")
 
 
 def _absolute_extrema(a: Array, low: Array, high: Array) -> RowExtrema:
@@ -288,19 +319,24 @@ def _absolute_extrema(a: Array, low: Array, high: Array) -> RowExtrema:
     return RowExtrema(low, high, absolute_low, jnp.maximum(jnp.abs(low), jnp.abs(high)))
 
 
+def _given_or(given: Array, own: Array) -> Array:
+    return jnp.where(jnp.isnan(given), own, given)
+
+
 def _bounds(
     bounds: Array, low: Array, high: Array, valid: Array, bound_rows: Array
 ) -> tuple[Array, Array, Array]:
-    """Return the bounds of `nbc` and, for each row, those that it is measured against."""
-    setting = jnp.arange(low.shape[0]) < jnp.minimum(bound_rows, valid)
-    lowest = jnp.minimum(bounds[0], jnp.min(jnp.where(setting, low, jnp.inf)))
-    highest = jnp.maximum(bounds[1], jnp.max(jnp.where(setting, high, -jnp.inf)))
+    """Return the bounds of `nbc` ``(L, 2)``, and those that each row is measured against."""
+    low, high = low.reshape(bounds.shape[0], -1), high.reshape(bounds.shape[0], -1)
+    setting = jnp.arange(low.shape[1]) < jnp.minimum(bound_rows, valid)
+    lowest = jnp.minimum(bounds[:, 0], jnp.min(jnp.where(setting, low, jnp.inf), axis=1))
+    highest = jnp.maximum(bounds[:, 1], jnp.max(jnp.where(setting, high, -jnp.inf), axis=1))
     # Rows that set the bounds are not counted; nor is anything where no number set them.
-    exempt = setting | (lowest > highest)
+    exempt = setting | (lowest > highest)[:, None]
     return (
-        jnp.stack([lowest, highest]),
-        jnp.where(exempt, -jnp.inf, lowest),
-        jnp.where(exempt, jnp.inf, highest),
+        jnp.stack([lowest, highest], axis=1),
+        jnp.where(exempt, -jnp.inf, lowest[:, None]).reshape(-1),
+        jnp.where(exempt, jnp.inf, highest[:, None]).reshape(-1),
     )
 
 
@@ -308,27 +344,11 @@ def _merge(a: LayerState, b: LayerState) -> LayerState:
     return LayerState(
         lax.complex(lower(a.extrema.real, b.extrema.real), upper(a.extrema.imag, b.extrema.imag)),
         a.marks | b.marks,
-        jnp.stack([jnp.minimum(a.bounds[0], b.bounds[0]), jnp.maximum(a.bounds[1], b.bounds[1])]),
+        jnp.stack(
+            [
+                jnp.minimum(a.bounds[:, 0], b.bounds[:, 0]),
+                jnp.maximum(a.bounds[:, 1], b.bounds[:, 1]),
+            ],
+            axis=1,
+        ),
     )
-
-
-@cache
-def _compiler_options(platform: str) -> dict[str, str] | None:
-    """Return the XLA options that make the sweeps fast, where this jaxlib knows them.
-
-    jaxlib 0.10's CPU back end hands reductions to a fusion library that is slower here; an unknown
-    option raises when something is compiled with it.
-    """
-    if platform != "cpu":
-        return None
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    try:
-        jax.jit(lambda: jnp.int32(0), compiler_options=options).lower().compile()
-    except Exception:  # the type that jaxlib raises for an unknown option differs by version
-        return None
-    return options
-
-
-def compiled(function: Callable[..., Any], platform: str, **options: Any) -> Callable[..., Any]:
-    """Return `function` compiled by JAX with this project's compiler options."""
-    return jax.jit(function, compiler_options=_compiler_options(platform), **options)

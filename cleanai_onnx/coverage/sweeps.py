@@ -100,8 +100,8 @@ def reduce_rows(op: Operation, a: Array, start: float) -> Array:
     return op(total, reduce_rows(op, rest, start)) if rest.shape[1] else total
 
 
-def row_extrema(a: Array) -> tuple[Array, Array, Array]:
-    """Return the extrema of each row, NaN ignored, and the maxima of its blocks.
+def row_extrema(a: Array) -> tuple[Array, Array, list[Array]]:
+    """Return the extrema of each row, NaN ignored, and those of its blocks.
 
     Parameters
     ----------
@@ -112,20 +112,22 @@ def row_extrema(a: Array) -> tuple[Array, Array, Array]:
     -------
     low, high : Array
         ``(B,)`` each; +inf and -inf for a row that is NaN throughout.
-    block_high : Array
-        ``(B, N // 16)``: entry j is the maximum of the elements j, j + N // 16, j + 2 (N // 16), …;
-        the last N % 16 elements are in no block.
+    levels : list of Array
+        ``(B, M // 16)`` complex64 each, where M is N for the first level and the length of the
+        level before for each other one. Entry j is the minimum (real part) and maximum (imaginary
+        part) of the elements j, j + M // 16, j + 2 (M // 16), …; the last M % 16 elements are in no
+        block. There is no level for a row of up to 512 elements, nor one above such a level.
     """
     # Both extrema in one complex number: one loop, and a reduction that XLA cannot merge with the
     # next one, as it does with a maximum of maxima, only to run the slower form of it.
-    blocks, rest = fold_chunks(widen, lax.complex(a, a), NO_NUMBERS)
-    block_high = blocks.imag
-    low = reduce_rows(lower, blocks.real, jnp.inf)
-    high = reduce_rows(upper, block_high, -jnp.inf)
-    if rest.shape[1]:
-        low = lower(low, reduce_rows(lower, rest.real, jnp.inf))
-        high = upper(high, reduce_rows(upper, rest.imag, -jnp.inf))
-    return low, high, block_high
+    level = lax.complex(a, a)
+    levels, loose = [], []
+    while level.shape[1] > SHORT:
+        level, rest = fold_chunks(widen, level, NO_NUMBERS)
+        levels.append(level)
+        loose.append(rest)
+    ends = jnp.concatenate([level, *loose], axis=1)
+    return reduce_rows(lower, ends.real, jnp.inf), reduce_rows(upper, ends.imag, -jnp.inf), levels
 
 
 def count_rows(a: Array, predicates: Sequence[Predicate]) -> Array:
@@ -160,18 +162,14 @@ def _count_packed(a: Array, predicates: Sequence[Predicate]) -> Array:
     for lane, holds in enumerate(predicates):
         words = lax.select(holds(whole), words | jnp.uint32(1 << (4 * lane)), words)
     # Nibbles of at most 8; sixteen of them make bytes of at most 128, sixteen of those half words.
-    by_nibble = lax.reduce(words, np.uint32(0), lax.add, (1,))
-    by_byte = _add_lanes(_lanes(by_nibble, 4, 0x0F0F0F0F))
-    by_half = _add_lanes([lane for word in by_byte for lane in _lanes(word, 8, 0x00FF00FF)])
-    counts = [
-        reduce_rows(lax.add, half.astype(jnp.int32), 0)
-        for word in by_half
-        for half in _lanes(word, 16, 0x0000FFFF)
-    ]
+    counts = lax.reduce(words, np.uint32(0), lax.add, (1,))
+    counts = _add_chunks(_lanes(counts, 4, 0x0F0F0F0F))
+    counts = _add_chunks(_lanes(counts, 8, 0x00FF00FF))
+    counts = jnp.sum(_lanes(counts, 16, 0x0000FFFF).astype(jnp.int32), axis=-1)
+    # The axes say which half of a byte, of a half word, and of a word a counter was in.
+    counts = counts.transpose(0, 3, 2, 1).reshape(a.shape[0], COUNTERS)[:, : len(predicates)]
     rest = lax.slice_in_dim(a, COUNTERS * width, a.shape[1], axis=1)
-    place_of_lane = (0, 4, 2, 6, 1, 5, 3, 7)
-    packed = jnp.stack([counts[place_of_lane[lane]] for lane in range(len(predicates))], axis=1)
-    return packed + _count_plainly(rest, predicates) if rest.shape[1] else packed
+    return counts + _count_plainly(rest, predicates) if rest.shape[1] else counts
 
 
 def _count_plainly(a: Array, predicates: Sequence[Predicate]) -> Array:
@@ -179,12 +177,15 @@ def _count_plainly(a: Array, predicates: Sequence[Predicate]) -> Array:
     return jnp.stack(counts, axis=1)
 
 
-def _lanes(words: Array, bits: int, mask: int) -> list[Array]:
-    """Split each word into its even and its odd lanes of `bits`, with room to grow."""
-    return [words & jnp.uint32(mask), (words >> bits) & jnp.uint32(mask)]
+def _lanes(words: Array, bits: int, mask: int) -> Array:
+    """Split words ``(..., M)`` into their even and odd lanes ``(..., 2, M)``, with room to grow."""
+    shifts = lax.broadcasted_iota(jnp.uint32, (*words.shape[:-1], 2, 1), words.ndim - 1) * bits
+    return (words[..., None, :] >> shifts) & jnp.uint32(mask)
 
 
-def _add_lanes(words: Sequence[Array]) -> list[Array]:
-    """Add up sixteen chunks of each; the few columns left over are appended as they are."""
-    folded = [fold_chunks(lax.add, word, 0) for word in words]
-    return [jnp.concatenate(parts, axis=1) if parts[1].shape[1] else parts[0] for parts in folded]
+def _add_chunks(words: Array) -> Array:
+    """Add up the sixteen chunks of ``(..., M)``; the few words left over are appended."""
+    rows = words.reshape(-1, words.shape[-1])
+    folded, rest = fold_chunks(lax.add, rows, 0)
+    added = jnp.concatenate([folded, rest], axis=1) if rest.shape[1] else folded
+    return added.reshape(*words.shape[:-1], -1)

@@ -14,8 +14,8 @@ import pytest
 
 from cleanai_onnx import coverage, runtime
 from cleanai_onnx.coverage import Parameters
-from cleanai_onnx.coverage.kernels import compiled
 from cleanai_onnx.result import LayerFacts, Table
+from cleanai_onnx.runtime.compilation import compiled
 from tests.coverage import brute_force
 
 runtime.use_compilation_cache()

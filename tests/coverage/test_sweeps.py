@@ -47,14 +47,20 @@ def rows(seed: int, size: int, nan: float) -> np.ndarray:
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0, 0, 0.1, 0.9, 1]))
 def test_extrema_and_counts(size: int, seed: int, nan: float) -> None:
     a = rows(seed, size, nan)
-    (low, high, block_high), counts = compiled_sweeps()(jnp.asarray(a))
+    (low, high, levels), counts = compiled_sweeps()(jnp.asarray(a))
     lowest = np.where(np.isnan(a), np.inf, a)
     highest = np.where(np.isnan(a), -np.inf, a)
     np.testing.assert_array_equal(low, lowest.min(axis=1))
     np.testing.assert_array_equal(high, highest.max(axis=1))
-    width = size // 16
-    blocks = highest[:, : 16 * width].reshape(3, 16, width)
-    np.testing.assert_array_equal(block_high, blocks.max(axis=1))
+    for level in levels:
+        width = lowest.shape[1] // 16
+        lowest, highest = (
+            ends[:, : 16 * width].reshape(3, 16, width) for ends in (lowest, highest)
+        )
+        lowest, highest = lowest.min(axis=1), highest.max(axis=1)
+        np.testing.assert_array_equal(level.real, lowest)
+        np.testing.assert_array_equal(level.imag, highest)
+    assert lowest.shape[1] <= 512
     wanted = [[int(holds(row).sum()) for holds in PREDICATES] for row in a]
     assert np.asarray(counts).tolist() == wanted
 
