@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cleanai_onnx.converters.conversion import ATOL, RTOL
 from cleanai_onnx.errors import UsageError
 
-__all__ = ["OPTIONS", "Option", "Settings", "Value", "gather"]
+__all__ = ["CONVERSION", "OPTIONS", "Option", "Settings", "Value", "gather"]
 
 FILES = ("cleanai-onnx.toml", "pyproject.toml")
 PREFIX = "CLEANAI_ONNX_"
@@ -29,7 +30,7 @@ MOST = 2**31 - 1
 MOST_INTERVALS = 100
 """Each is compiled into the kernels: a thousand of them take minutes."""
 
-Group = Literal["output", "model", "images", "preprocessing", "metrics", "run"]
+Group = Literal["output", "model", "images", "preprocessing", "metrics", "run", "conversion"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,39 @@ def _switch(value: Any) -> bool:
         return known[str(value).lower()]
     except KeyError:
         raise ValueError("must be true or false") from None
+
+
+def _tolerance(value: Any) -> float:
+    number = _number(value)
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def _seconds(value: Any) -> float:
+    number = _number(value)
+    if not 0 < number <= MOST:
+        raise ValueError("must be a number of seconds above 0")
+    return number
+
+
+def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
+    """Take ``"3,224,224"``, a list of such, a list of numbers, or a list of lists of numbers."""
+    problem = "must be whole numbers without the batch, such as 3,224,224"
+    numbers = isinstance(value, list) and value and all(isinstance(one, int) for one in value)
+    items = value if isinstance(value, list) and not numbers else [value]
+    found = []
+    for item in items:
+        sides = item.replace("x", ",").split(",") if isinstance(item, str) else item
+        if not isinstance(sides, list) or not sides:
+            raise ValueError(problem)
+        try:
+            found.append(tuple(_whole(1)(side) for side in sides))
+        except ValueError:
+            raise ValueError(problem) from None
+    if not found:
+        raise ValueError(problem)
+    return tuple(found)
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -245,7 +279,19 @@ OPTIONS: tuple[Option, ...] = (
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
 )  # fmt: skip
 
-_BY_NAME = {option.name: option for option in OPTIONS}
+CONVERSION: tuple[Option, ...] = (
+    Option("input-shape", _shapes, None, "conversion",
+           "shape of the model's input without the batch; repeat it for each input", "N,N,N"),
+    Option("rtol", _tolerance, RTOL, "conversion",
+           "difference allowed, as a part of the largest output", "X"),
+    Option("atol", _tolerance, ATOL, "conversion", "difference allowed besides", "X"),
+    Option("opset", _whole(7), None, "conversion", "ONNX operator set (default: the route's)", "N"),
+    Option("timeout", _seconds, 600.0, "conversion", "seconds for each attempt", "S"),
+)  # fmt: skip
+"""Options of the command ``convert`` alone."""
+
+_ALL = (*OPTIONS, *CONVERSION)
+_BY_NAME = {option.name: option for option in _ALL}
 
 
 @dataclass(frozen=True)
@@ -295,7 +341,7 @@ def gather(
         If a value cannot be used or a key is unknown; the nearest known one is named.
     """
     environment = os.environ if environment is None else environment
-    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in OPTIONS}
+    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in _ALL}
     for origin, table in _from_file(file):
         for key, value in table.items():
             found[key] = Value(_parsed(key, value, f"{origin}: {key}"), f"file {origin}")

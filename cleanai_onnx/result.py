@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cleanai_onnx.converters.conversion import Conversion
+
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
     "FORMAT_VERSION",
     "Column",
+    "Conversion",
     "FeaturedImage",
     "ImageFacts",
     "LayerFacts",
@@ -59,7 +62,11 @@ class UntappedNode:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the report says of the model."""
+    """What the report says of the model.
+
+    `conversion` is what the file itself claims of its making; `conversion_remark` says why such a
+    claim was ignored, and is empty otherwise.
+    """
 
     name: str
     file: str
@@ -73,6 +80,8 @@ class ModelFacts:
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
     untapped: tuple[UntappedNode, ...] = ()
+    conversion: Conversion | None = None
+    conversion_remark: str = ""
 
 
 @dataclass(frozen=True)

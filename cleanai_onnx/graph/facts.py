@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import onnx
 
+from cleanai_onnx.converters import conversion
 from cleanai_onnx.graph.loading import Model
 from cleanai_onnx.graph.taps import Taps
 from cleanai_onnx.graph.tensors import QUANTISED_TYPES, REAL_TYPES
@@ -101,6 +102,7 @@ def model_facts(model: Model, taps: Taps) -> ModelFacts:
     """
     proto = model.proto
     operators = Counter(node.op_type for graph in all_graphs(proto.graph) for node in graph.node)
+    claim, remark = conversion.claim(model.metadata)
     producer = f"{proto.producer_name} {proto.producer_version}".strip()
     return ModelFacts(
         name=model.name,
@@ -115,4 +117,6 @@ def model_facts(model: Model, taps: Taps) -> ModelFacts:
         inputs=model.inputs,
         outputs=model.outputs,
         untapped=taps.untapped,
+        conversion=claim,
+        conversion_remark=remark,
     )

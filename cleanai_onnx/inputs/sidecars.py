@@ -1,5 +1,6 @@
 """Preprocessing that other tools leave beside a model, or in its metadata.
 
+* ``<model>.preprocessing.json``, which the converters write: our settings, for this model alone.
 * ``preprocessor_config.json`` (Hugging Face transformers): beside the model, or one folder up
   where the model lies in a folder called ``onnx``, as Optimum lays them out.
 * ``config.json`` with a ``pretrained_cfg`` (timm), in the same places.
@@ -32,6 +33,7 @@ __all__ = [
     "from_timm",
     "preprocessing_file",
     "sidecar",
+    "sidecar_path",
 ]
 
 METADATA_KEY = "cleanai.preprocessing"
@@ -73,14 +75,24 @@ def preprocessing_file(path: Path) -> SettingsSource:
     return SettingsSource(origin, read_settings(values, origin))
 
 
+def sidecar_path(model_path: Path) -> Path:
+    """Return where the settings of one model lie: ``net.onnx`` has ``net.preprocessing.json``."""
+    return model_path.with_name(f"{model_path.stem}.preprocessing.json")
+
+
 def sidecar(model_path: Path) -> SettingsSource | None:
     """Return what a file beside the model says of its preprocessing; None if there is no such file.
 
     Raises
     ------
     UsageError
-        If there is a ``preprocessor_config.json`` that cannot be read.
+        If there is a settings file of the model, or a ``preprocessor_config.json``, that cannot be
+        read.
     """
+    own = sidecar_path(model_path)
+    if own.is_file():
+        origin = f"sidecar {shown(own.name)}"
+        return SettingsSource(origin, read_settings(_read_mapping(own, origin), origin))
     folders = [model_path.parent]
     if model_path.absolute().parent.name == "onnx":
         folders.append(model_path.absolute().parent.parent)

@@ -58,6 +58,9 @@ def _sections(result: Result) -> tuple[Section, ...]:
     ]
     if result.featured:
         parts.append(Section("Images that stand out", draw_featured_images, large, 75))
+    converted = []
+    if result.model.conversion is not None or result.model.conversion_remark:
+        converted.append(Section("Where the model came from", appendix.draw_conversion, False, 60))
     return (
         *parts,
         Section("Layers", draw_layer_index, large, 60),
@@ -66,6 +69,7 @@ def _sections(result: Result) -> tuple[Section, ...]:
         Section("Preprocessing", appendix.draw_preprocessing, new_page=False),
         Section("Notes", appendix.draw_notes, new_page=False),
         Section("Activations that were not measured", appendix.draw_untapped, new_page=False),
+        *converted,
         Section("The run in detail", appendix.draw_run),
         Section("How to read this report", appendix.draw_reading),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cleanai_onnx.report import figures
+from cleanai_onnx.report.conversion import CLAIM, described
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.pdf_grid import GridColumn, draw_grid
 from cleanai_onnx.report.pdf_sheet import BODY, CAPTION, H2, LEFT, SMALL, WIDTH, Sheet
@@ -10,6 +11,7 @@ from cleanai_onnx.report.reading import LIMITS, REFERENCES, TERMS
 from cleanai_onnx.result import Result
 
 __all__ = [
+    "draw_conversion",
     "draw_notes",
     "draw_preprocessing",
     "draw_reading",
@@ -98,6 +100,27 @@ def draw_untapped(sheet: Sheet, result: Result) -> None:
             GridColumn("Reason", WIDTH - 98, lines=3),
         ],
         [(named(node.name), node.op, node.reason) for node in untapped[:_MOST]],
+    )
+    sheet.y += 4
+
+
+def draw_conversion(sheet: Sheet, result: Result) -> None:
+    """Draw what the model file claims of its making."""
+    record = result.model.conversion
+    if record is None:
+        sheet.paragraph(result.model.conversion_remark)
+        return
+    sheet.paragraph(CLAIM)
+    rows = [*described(record), ("SHA-256 of the source", record.source_sha256 or figures.NOTHING)]
+    rows += [("Version", f"{name} {version}") for name, version in record.versions.items()]
+    draw_grid(
+        sheet,
+        [
+            GridColumn("", 38, lines=2, style=SMALL.bold()),
+            GridColumn("", WIDTH - 38, lines=8),
+        ],
+        rows,
+        heading=False,
     )
     sheet.y += 4
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cleanai_onnx.report import figures
+from cleanai_onnx.report.conversion import origin
 from cleanai_onnx.report.digest import (
     VIEWS,
     Figure,
@@ -63,6 +64,10 @@ class _Printer:
             f"{run.device}, {figures.duration(sum(run.seconds.values()))}",
             "dim",
         )
+        if model.conversion is not None:
+            self._wrapped(f"The file says: {origin(model.conversion)}", "dim", most=3)
+        elif model.conversion_remark:
+            self._wrapped(f"Note: {model.conversion_remark}", most=3)
         self._verdicts()
         self._other_totals()
         self._lowest_layers()

@@ -1,0 +1,55 @@
+"""The command on real files, from the source to the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cleanai_onnx import cli
+from tests.converters.required import require
+
+require("torch", "onnxscript")
+
+pytestmark = pytest.mark.torch
+HERE = Path(__file__).parent
+REAL = HERE.parents[1].parent / "shared" / "real" / "digit_cnn_state_dict.pth"
+IMAGES = HERE.parents[1] / "models" / "digits" / "7"
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    if not REAL.is_file():
+        pytest.skip("../shared/real is not here")
+    monkeypatch.chdir(HERE)
+    path = tmp_path / "digits.pth"
+    path.write_bytes(REAL.read_bytes())
+    return path
+
+
+COMMON = ["--class", "torch_nets:Digits", "--input-shape", "1,28,28"]
+
+
+def test_from_the_state_dict_to_the_report(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.main([
+        "convert", str(source), *COMMON, "--scale", "1/255", "--mean", "0.1307", "--std", "0.3081",
+        "--images", str(IMAGES), "--analyze", str(IMAGES), "--reports", str(source.parent),
+    ])  # fmt: skip
+    shown = capsys.readouterr().out
+    assert code == 0
+    assert "digits.onnx: the same network as digits.pth" in shown
+    assert "The file says: converted from digits.pth" in shown
+    names = {path.name for path in source.parent.iterdir()}
+    assert names >= {"digits.onnx", "digits.preprocessing.json", "Analysis_digits.pdf"}
+
+
+def test_a_tolerance_that_is_not_met(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["convert", str(source), *COMMON, "--rtol", "0", "--atol", "0"])
+    said = capsys.readouterr().err
+    assert code == 3
+    assert said.count("does not compute") >= 2
+    assert "no file was written" in said
+    assert all(len(line) <= 120 for line in said.splitlines())
+    assert [path.name for path in source.parent.iterdir()] == ["digits.pth"]
