@@ -186,15 +186,21 @@ class Builder:
         name = f"/{_scope(linear)}/Gemm"
         self.nodes.append(helper.make_node("Gemm", inputs, ["output"], name=name, transB=1))
 
-    def model(self, name: str, batch: int | None) -> onnx.ModelProto:
+    def model(
+        self,
+        name: str,
+        batch: int | None,
+        image: int = IMAGE,
+        output: tuple[int, ...] = (CLASSES,),
+    ) -> onnx.ModelProto:
         """Close the graph; `batch` None is a symbolic batch dimension."""
         rows = "batch" if batch is None else batch
-        image = [rows, 3, IMAGE, IMAGE]
+        images, results = [rows, 3, image, image], [rows, *output]
         graph = helper.make_graph(
             self.nodes,
             name,
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, image)],
-            [helper.make_tensor_value_info("output", TensorProto.FLOAT, [rows, CLASSES])],
+            [helper.make_tensor_value_info("input", TensorProto.FLOAT, images)],
+            [helper.make_tensor_value_info("output", TensorProto.FLOAT, results)],
             self.weights,
         )
         return helper.make_model(
@@ -219,7 +225,9 @@ def _scope(module: str) -> str:
     return "/".join(scopes)
 
 
-def resnet(depth: int, *, seed: int | None = 0, batch: int | None = None) -> onnx.ModelProto:
+def resnet(
+    depth: int, *, seed: int | None = 0, batch: int | None = None, image: int = IMAGE
+) -> onnx.ModelProto:
     """Build a ResNet of torchvision's structure with random weights.
 
     Parameters
@@ -230,6 +238,8 @@ def resnet(depth: int, *, seed: int | None = 0, batch: int | None = None) -> onn
         Seed of the weights; None makes them all zero, for those who only want the shapes.
     batch : int or None, optional
         A fixed batch size; None makes the dimension symbolic (``batch``).
+    image : int, optional
+        Height and width of the images.
 
     Returns
     -------
@@ -271,7 +281,7 @@ def resnet(depth: int, *, seed: int | None = 0, batch: int | None = None) -> onn
                 damping=1 / math.sqrt(blocks),
             )
     builder.classifier("avgpool", "fc", x)
-    return builder.model(f"resnet{depth}", batch)
+    return builder.model(f"resnet{depth}", batch, image)
 
 
 def _residual_block(
@@ -309,7 +319,9 @@ def _residual_block(
     return builder.relu(f"{module}.relu", builder.add(module, branch, identity))
 
 
-def mobilenet_v2(*, seed: int | None = 0, batch: int | None = None) -> onnx.ModelProto:
+def mobilenet_v2(
+    *, seed: int | None = 0, batch: int | None = None, image: int = IMAGE
+) -> onnx.ModelProto:
     """Build MobileNet-V2 (width 1.0) of torchvision's structure with random weights.
 
     Parameters
@@ -318,6 +330,8 @@ def mobilenet_v2(*, seed: int | None = 0, batch: int | None = None) -> onnx.Mode
         Seed of the weights; None makes them all zero, for those who only want the shapes.
     batch : int or None, optional
         A fixed batch size; None makes the dimension symbolic (``batch``).
+    image : int, optional
+        Height and width of the images.
 
     Returns
     -------
@@ -344,7 +358,7 @@ def mobilenet_v2(*, seed: int | None = 0, batch: int | None = None) -> onnx.Mode
             number += 1
     x = builder.relu6(f"features.{number}.2", builder.conv(f"features.{number}.0", x, 1280, 1))
     builder.classifier("", "classifier.1", x)
-    return builder.model("mobilenet_v2", batch)
+    return builder.model("mobilenet_v2", batch, image)
 
 
 def _inverted_residual(

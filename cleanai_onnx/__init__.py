@@ -27,12 +27,15 @@ if TYPE_CHECKING:
         OutputError,
         UsageError,
     )
+    from cleanai_onnx.relevance import Attribution, Explainer, attribute
     from cleanai_onnx.report import read as load_result
     from cleanai_onnx.result import Result
 
 __all__ = [
     "Analyzer",
+    "Attribution",
     "CleanAIError",
+    "Explainer",
     "ImageError",
     "ModelError",
     "OutputError",
@@ -41,6 +44,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "analyze",
+    "attribute",
     "load_result",
 ]
 
@@ -50,6 +54,9 @@ _HOMES = {
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "Result": ("cleanai_onnx.result", "Result"),
     "load_result": ("cleanai_onnx.report", "read"),
+    **{
+        name: ("cleanai_onnx.relevance", name) for name in ("Attribution", "Explainer", "attribute")
+    },
     **{
         name: ("cleanai_onnx.errors", name)
         for name in ("CleanAIError", "ImageError", "ModelError", "OutputError", "UsageError")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cleanai_onnx import config
+from cleanai_onnx import config, convert_command
 from cleanai_onnx._version import __version__
 from cleanai_onnx.errors import CleanAIError, OutputError, UsageError
 
@@ -34,6 +34,7 @@ examples:
   cleanai-onnx model.onnx images/
   cleanai-onnx model.onnx images/ --preset torchvision --output reports/
   cleanai-onnx report Analysis_model.json --output elsewhere/
+  cleanai-onnx convert model.keras --analyze images/
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
 """
@@ -45,6 +46,8 @@ GROUPS: dict[config.Group, str] = {
     "metrics": "metrics",
     "run": "run",
 }
+REPEATED = frozenset({"input-value", "input-shape"})
+"""Options whose flag may be given several times."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["report"]:
             return _report(_report_parser().parse_args(arguments[1:]))
+        if arguments[:1] == ["convert"]:
+            return _convert(_convert_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["analyze"]:
             arguments = arguments[1:]
         return _analyze(_analyze_parser().parse_args(arguments))
@@ -123,9 +128,9 @@ def _end_on_signals() -> None:
 
     def end(number: int, _: Any) -> None:
         signal.signal(number, signal.SIG_IGN)
-        written = sys.modules.get("cleanai_onnx.report.destination")
-        if written is not None:
-            written.discard_unfinished()
+        for name in ("cleanai_onnx.converters.isolation", "cleanai_onnx.report.destination"):
+            if name in sys.modules:
+                sys.modules[name].discard_unfinished()
         show_cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""
         word = "interrupted" if number == signal.SIGINT else "ended"
         # Not through sys.stderr: the signal may have come while that was being written to.
@@ -175,7 +180,7 @@ def _add(group: Any, option: config.Option) -> None:
     keywords: dict[str, Any] = {"help": option.help, "default": None, "dest": option.name}
     if option.metavar is None:
         keywords |= {"action": "store_const", "const": True}
-    elif option.name == "input-value":
+    elif option.name in REPEATED:
         keywords |= {"action": "append", "metavar": option.metavar}
     else:
         keywords["metavar"] = option.metavar
@@ -194,6 +199,52 @@ def _report_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", metavar="DIR", help="folder for the PDF (default: beside it)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
+
+
+def _convert_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="cleanai-onnx convert",
+        description="Convert a PyTorch or Keras model to ONNX, and prove that it is the same one.",
+        epilog="exit codes: 0 converted and proved, 2 usage, 3 source unusable or not proved",
+        allow_abbrev=False,
+    )
+    convert_command.add_arguments(parser)
+    for option in config.CONVERSION:
+        _add(parser, option)
+    parser.add_argument("--reports", dest="output", metavar="DIR", help="with --analyze: folder")
+    parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for option in config.OPTIONS:
+        if option.name != "output":
+            _add(groups[option.group], option)
+    return parser
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    names = {option.name for option in (*config.OPTIONS, *config.CONVERSION)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    settings = config.gather(given, file=arguments.config)
+
+    from cleanai_onnx.converters.conversion import ConversionError
+
+    if not settings["quiet"] and sys.stderr is not None and sys.stderr.isatty():
+        _say("Converting and comparing; this takes from seconds to minutes ...")
+    try:
+        path, record = convert_command.convert(arguments, settings)
+    except ConversionError as error:
+        _say("\n".join(convert_command.failure(error.attempts)))
+        name = _harmless(os.path.basename(os.path.normpath(arguments.source)))
+        _say(f"cleanai-onnx: error: {name} was not converted, see above; no file was written.")
+        return error.exit_code
+    if not settings["quiet"] and sys.stdout is not None:
+        for line in convert_command.verdict(record):
+            print(line)
+        _announce(_console(), [path])
+    if arguments.analyze is None:
+        return 0
+    arguments.model, arguments.images = str(path), [arguments.analyze]
+    return _analyze(arguments)
 
 
 def _analyze(arguments: argparse.Namespace) -> int:

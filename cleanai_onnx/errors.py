@@ -15,7 +15,14 @@ code  meaning
 
 from __future__ import annotations
 
-__all__ = ["CleanAIError", "ImageError", "ModelError", "OutputError", "UsageError"]
+__all__ = [
+    "CleanAIError",
+    "ImageError",
+    "ModelError",
+    "NotSupportedError",
+    "OutputError",
+    "UsageError",
+]
 
 
 class CleanAIError(Exception):
@@ -38,6 +45,10 @@ class ModelError(CleanAIError):
     """The model cannot be loaded, is not safe to run, or has nothing to measure."""
 
     exit_code = 3
+
+
+class NotSupportedError(ModelError):
+    """The model uses an operator, or a form of one, that is not implemented for this analysis."""
 
 
 class ImageError(CleanAIError):

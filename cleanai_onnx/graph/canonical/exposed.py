@@ -1,0 +1,60 @@
+"""The model with tensors of one's choice as further outputs, images with their channels last.
+
+A runtime that keeps convolutions in a layout of its own turns its tensors into the layout that is
+asked for, so that channels last cost it nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+from onnx import TensorProto, helper
+
+from cleanai_onnx.graph.loading import Model
+from cleanai_onnx.graph.names import fresh_name
+
+__all__ = ["exposed_proto"]
+
+
+def exposed_proto(
+    model: Model, ranks: Mapping[str, int]
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Return a copy of the model with tensors of float32 among its outputs.
+
+    Parameters
+    ----------
+    model
+        The model. External data stays in its files.
+    ranks
+        Tensors of the main graph with their numbers of axes. Those with four or five axes become
+        outputs with the second axis moved to the end.
+
+    Returns
+    -------
+    proto : onnx.ModelProto
+    outputs : tuple of str
+        The name of each tensor's output.
+    """
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    graph = proto.graph
+    taken = {value.name for value in (*graph.input, *graph.output)}
+    taken |= {name for node in graph.node for name in node.output}
+    declared = {value.name for value in graph.output}
+    outputs = []
+    for tensor, rank in ranks.items():
+        name = tensor
+        if rank in (4, 5):
+            name = fresh_name(f"{tensor}_channels_last", taken)
+            order = [0, *range(2, rank), 1]
+            graph.node.append(
+                helper.make_node("Transpose", [tensor], [name], name=name, perm=order)
+            )
+            taken.add(name)
+        if name not in declared:
+            value = helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank)
+            graph.output.append(value)
+            declared.add(name)
+        outputs.append(name)
+    return proto, tuple(outputs)

@@ -1,0 +1,41 @@
+"""The operators, in modules by family; importing this registers them."""
+
+from cleanai_onnx.lowering.operators import (
+    activation,
+    arithmetic,
+    comparison,
+    control,
+    convolution,
+    creation,
+    indexing,
+    linear,
+    movement,
+    normalization,
+    pooling,
+    quantization,
+    recurrent,
+    reduction,
+    resizing,
+    sampling,
+    spectral,
+)
+
+__all__ = [
+    "activation",
+    "arithmetic",
+    "comparison",
+    "control",
+    "convolution",
+    "creation",
+    "indexing",
+    "linear",
+    "movement",
+    "normalization",
+    "pooling",
+    "quantization",
+    "recurrent",
+    "reduction",
+    "resizing",
+    "sampling",
+    "spectral",
+]
