@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from cleanai_onnx.graph.loading import Model, tensor_facts
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.graph.validity import inline_functions
 from cleanai_onnx.lowering.arrays import Array, Static, dtype_of, is_static, working_type
+from cleanai_onnx.lowering.dependence import makes_shapes, reads
 from cleanai_onnx.lowering.evaluation import run_nodes
-from cleanai_onnx.lowering.node import Graph, Node, graph_from
-from cleanai_onnx.lowering.registry import find_operator
+from cleanai_onnx.lowering.node import Node, graph_from
+from cleanai_onnx.lowering.precision import wide, widened
 from cleanai_onnx.result import TensorFacts
 
-__all__ = ["Lowered", "TensorType", "lower", "reads"]
+__all__ = ["Lowered", "TensorType", "lower"]
 
-_SHAPE_READERS = frozenset({"Shape", "Size"})
 _LARGE = 1024
 """Constant nodes with more numbers than this hold weights, and are parameters."""
 
@@ -171,7 +171,7 @@ class Lowered:
                 kept.append(node)
         read = {name for node in kept for name in reads(node)} | set(self.outputs)
         constants = {name: x for name, x in constants.items() if name in read}
-        of_shapes = _makes_shapes(kept, structs)
+        of_shapes = makes_shapes(kept, structs)
         parameters = {name: x for name, x in self.parameters.items() if name in read}
         for name, x in list(constants.items()):
             # Weights that the model computes, in the literals of a program, would be compiled.
@@ -193,12 +193,12 @@ class Lowered:
         """
         return replace(
             self,
-            nodes=tuple(_widened(node) for node in self.nodes),
+            nodes=tuple(widened(node) for node in self.nodes),
             inputs=tuple(
                 replace(x, dtype="float64") if x.dtype == "float32" else x for x in self.inputs
             ),
-            parameters={name: _wide(x) for name, x in self.parameters.items()},
-            constants={name: _wide(x) for name, x in self.constants.items()},
+            parameters={name: wide(x) for name, x in self.parameters.items()},
+            constants={name: wide(x) for name, x in self.constants.items()},
             types=None,
         )
 
@@ -245,7 +245,7 @@ def lower(
     stored = {tensor.name for tensor in proto.graph.initializer}
     stored |= {tensor.values.name for tensor in proto.graph.sparse_initializer}
     inputs = tuple(tensor_facts(v) for v in proto.graph.input if v.name not in stored)
-    of_shapes = _makes_shapes(nodes, [entry.name for entry in inputs])
+    of_shapes = makes_shapes(nodes, [entry.name for entry in inputs])
     parameters = {
         name: x
         for name, x in constants.items()
@@ -261,58 +261,6 @@ def lower(
         constants=constants,
     )
     return lowered if input_shapes is None else lowered.specialised(input_shapes)
-
-
-def reads(node: Node) -> set[str]:
-    """Return the names that a node reads, those that its subgraphs take from outside included."""
-    names = {name for name in node.inputs if name}
-    for value in node.attributes.values():
-        if isinstance(value, Graph):
-            own = {*value.inputs, *value.constants}
-            own.update(name for inner in value.nodes for name in inner.outputs)
-            inside = {name for inner in value.nodes for name in reads(inner)}
-            names |= (inside | set(value.outputs)) - own
-    return names
-
-
-def _all_nodes(nodes: Iterable[Node]) -> Iterator[Node]:
-    waiting = [iter(nodes)]
-    while waiting:
-        node = next(waiting[-1], None)
-        if node is None:
-            waiting.pop()
-            continue
-        yield node
-        waiting.extend(iter(v.nodes) for v in node.attributes.values() if isinstance(v, Graph))
-
-
-def _makes_shapes(nodes: Sequence[Node], inputs: Iterable[str]) -> set[str]:
-    """Return the tensors from which something is computed that must be known while tracing.
-
-    What depends on the values of an input cannot be known and does not count.
-    """
-    dependent = set(inputs)
-    for node in nodes:
-        if node.op not in _SHAPE_READERS and not dependent.isdisjoint(reads(node)):
-            dependent.update(node.outputs)
-    seeds: set[str] = set()
-    producers: dict[str, Node] = {}
-    for node in _all_nodes(nodes):
-        producers.update((name, node) for name in node.outputs if name)
-        known = find_operator(node.op, node.opset, node.domain)
-        if known is not None:
-            seeds.update(node.inputs[i] for i in known.static if i < len(node.inputs))
-    waiting = list(seeds - dependent - {""})
-    found: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        producer = producers.get(name)
-        if producer is not None and producer.op not in _SHAPE_READERS:
-            waiting.extend(reads(producer))
-    return found
 
 
 def _is_real(x: Static) -> bool:
@@ -341,27 +289,3 @@ def _check_shape(entry: TensorFacts, shape: tuple[int, ...]) -> None:
     )
     if not fits:
         raise UsageError(f"the input {shown(entry.name)} has the shape {entry.shape}, not {shape}.")
-
-
-def _wide(x: Any) -> Any:
-    return x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype == np.float32 else x
-
-
-def _widened(node: Node) -> Node:
-    attributes = dict(node.attributes)
-    if node.op == "Constant":
-        for old in ("value_float", "value_floats"):
-            if old in attributes:
-                attributes["value"] = np.asarray(attributes.pop(old), np.float64)
-    for name, value in attributes.items():
-        if isinstance(value, Graph):
-            attributes[name] = replace(
-                value,
-                nodes=tuple(_widened(inner) for inner in value.nodes),
-                constants={key: _wide(x) for key, x in value.constants.items()},
-            )
-        elif name in ("to", "dtype", "output_dtype", "stash_type") and value == 1:
-            attributes[name] = int(onnx.TensorProto.DOUBLE)
-        else:
-            attributes[name] = _wide(value)
-    return replace(node, attributes=attributes)

@@ -5,6 +5,7 @@ from cleanai_onnx.lowering.operators import (
     arithmetic,
     comparison,
     control,
+    conversion,
     convolution,
     creation,
     indexing,
@@ -17,6 +18,7 @@ from cleanai_onnx.lowering.operators import (
     reduction,
     resizing,
     sampling,
+    shaping,
     spectral,
 )
 
@@ -25,6 +27,7 @@ __all__ = [
     "arithmetic",
     "comparison",
     "control",
+    "conversion",
     "convolution",
     "creation",
     "indexing",
@@ -37,5 +40,6 @@ __all__ = [
     "reduction",
     "resizing",
     "sampling",
+    "shaping",
     "spectral",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from cleanai_onnx.lowering.arrays import Array, is_static, working_type
-from cleanai_onnx.lowering.evaluation import run_graph
+from cleanai_onnx.lowering.evaluation import NeedsConstantError, run_graph
 from cleanai_onnx.lowering.node import Graph, Node
 from cleanai_onnx.lowering.registry import operator
 
@@ -108,9 +108,11 @@ def _while(
 ) -> tuple[Array, ...]:
     """Repeat a subgraph as often as the input decides."""
     if len(body.outputs) > 1 + len(carried):
-        raise node.refuse(
+        refusal = node.refuse(
             "how often it runs, and so the length of its outputs, depends on the input"
         )
+        decides = 1 if count is None or is_static(count) else 0
+        raise NeedsConstantError(str(refusal), node.inputs[decides])
     whole = working_type(np.int64)
     start = (
         jnp.zeros((), whole),

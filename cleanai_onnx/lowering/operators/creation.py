@@ -6,7 +6,7 @@ import numpy as np
 
 from cleanai_onnx.lowering.arrays import Array, Static, cast, dtype_of, is_static, namespace
 from cleanai_onnx.lowering.node import Node
-from cleanai_onnx.lowering.operators.movement import MOST_STATIC, ints, roomy
+from cleanai_onnx.lowering.operators.shaping import MOST_STATIC, ints, roomy
 from cleanai_onnx.lowering.registry import operator
 
 __all__: list[str] = []

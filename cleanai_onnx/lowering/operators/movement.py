@@ -1,4 +1,4 @@
-"""Operators that move elements or look at shapes, and changes of type."""
+"""Operators that move elements: joining, cutting, padding, rearranging."""
 
 from __future__ import annotations
 
@@ -9,194 +9,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from cleanai_onnx.lowering.arrays import (
-    Array,
-    Static,
-    as_traced,
-    cast,
-    dtype_of,
-    is_floating,
-    is_static,
-    namespace,
-)
+from cleanai_onnx.lowering.arrays import Array, Static, namespace
 from cleanai_onnx.lowering.node import Node
+from cleanai_onnx.lowering.operators.shaping import Ints, ints, roomy
 from cleanai_onnx.lowering.registry import operator
 
 __all__: list[str] = []
-
-Ints = tuple[int, ...]
-
-MOST_STATIC = 1 << 24
-"""Elements; larger results are left to JAX, which need not have them in memory while tracing."""
-
-
-def ints(values: Static | Ints) -> Ints:
-    """Return a static vector as Python integers."""
-    return tuple(int(value) for value in np.asarray(values).reshape(-1))
-
-
-def roomy(x: Array, shape: Ints) -> Array:
-    """Return `x`, as JAX's array if the result would be too large to hold while tracing."""
-    return as_traced(x) if math.prod(shape) > MOST_STATIC else x
-
-
-@operator("Identity")
-def identity(node: Node, x: Array) -> Array:
-    """Return the input."""
-    return x
-
-
-@operator("Dropout", 1)
-def old_dropout(
-    node: Node, x: Array, *, is_test: int = 0, ratio: float = 0.5, consumed_inputs: Any = None
-) -> Array | tuple[Array, Array]:
-    """Return the input; before opset 7, is_test tells inference from training."""
-    if node.opset < 7 and not is_test:
-        raise node.refuse("it is in training mode (is_test is 0)")
-    return _undropped(node, x)
-
-
-@operator("Dropout", 12, static=("training_mode",))
-def dropout(
-    node: Node,
-    x: Array,
-    ratio: Array | None = None,
-    training_mode: Static | None = None,
-    *,
-    seed: int = 0,
-) -> Array | tuple[Array, Array]:
-    """Return the input, and a mask of ones: nothing is dropped in inference."""
-    if training_mode is not None and training_mode.any():
-        no_ratio = ratio is None or not is_static(ratio) or ratio.any()
-        if no_ratio:
-            raise node.refuse("it is in training mode, its output is random")
-    return _undropped(node, x)
-
-
-def _undropped(node: Node, x: Array) -> Array | tuple[Array, Array]:
-    if len(node.outputs) > 1:
-        # The mask has the type of the input before opset 10.
-        return x, namespace(x).ones(x.shape, bool if node.opset >= 10 else x.dtype)
-    return x
-
-
-@operator("Cast", 1)
-def cast_to(
-    node: Node, x: Array, *, to: int | str, saturate: int = 1, round_mode: str = "up"
-) -> Array:
-    """Return the input in another type."""
-    if isinstance(to, str):
-        raise node.refuse(f"its attribute to is {to!r}, as in opset 5 and before")
-    return converted(node, x, dtype_of(to), saturate, round_mode)
-
-
-def converted(
-    node: Node, x: Array, dtype: np.dtype[Any], saturate: int = 1, round_mode: str = "up"
-) -> Array:
-    """Change the type of an array.
-
-    Of types with less than 8 bits, or 8-bit floating-point ones, conversions to them are refused.
-    """
-    if "O" in (x.dtype.kind, dtype.kind):
-        raise node.refuse("strings are not implemented")
-    if dtype == x.dtype:
-        return x
-    if _is_small(dtype):
-        raise node.refuse(f"conversion to {dtype} is not implemented")
-    if dtype.kind in "iu" and is_floating(x):
-        # Numbers out of range are undefined in ONNX; towards zero as everywhere.
-        x = namespace(x).trunc(x)
-    return cast(x, dtype)
-
-
-def _is_small(dtype: np.dtype[Any]) -> bool:
-    return dtype.name.startswith(("float8", "float4", "int4", "uint4", "int2", "uint2"))
-
-
-@operator("CastLike", 15)
-def cast_like(
-    node: Node, x: Array, target: Array, *, saturate: int = 1, round_mode: str = "up"
-) -> Array:
-    """Return the first input in the type of the second."""
-    return converted(node, x, np.dtype(target.dtype), saturate, round_mode)
-
-
-@operator("Shape", 1)
-def shape(node: Node, x: Array, *, start: int = 0, end: int | None = None) -> Static:
-    """Return the shape, which is static while tracing."""
-    return np.asarray(x.shape[slice(start, end)], np.int64)
-
-
-@operator("Size")
-def size(node: Node, x: Array) -> Static:
-    """Return the number of elements."""
-    return np.asarray(math.prod(x.shape), np.int64)
-
-
-def reshaped(x: Array, target: Ints, allowzero: int) -> Array:
-    """Reshape by ONNX's rules: 0 keeps a size, -1 takes what is left."""
-    sizes = [
-        x.shape[axis] if length == 0 and not allowzero else length
-        for axis, length in enumerate(target)
-    ]
-    return x.reshape(sizes)
-
-
-@operator("Reshape", 1)
-def reshape_by_attribute(
-    node: Node, x: Array, *, shape: Ints, consumed_inputs: Any = None
-) -> Array:
-    """Reshape to an attribute."""
-    return reshaped(x, shape, 0)
-
-
-@operator("Reshape", 5, static=("shape",))
-def reshape(node: Node, x: Array, shape: Static, *, allowzero: int = 0) -> Array:
-    """Reshape."""
-    return reshaped(x, ints(shape), allowzero)
-
-
-@operator("Flatten")
-def flatten(node: Node, x: Array, *, axis: int = 1) -> Array:
-    """Two axes: what is before `axis`, and the rest."""
-    axis = axis + x.ndim if axis < 0 else axis
-    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
-
-
-@operator("Transpose")
-def transpose(node: Node, x: Array, *, perm: Ints | None = None) -> Array:
-    """Permute the axes, by default reverse them."""
-    return x.transpose(perm if perm else tuple(reversed(range(x.ndim))))
-
-
-def _squeezed(x: Array, axes: Ints | None) -> Array:
-    if axes is None:
-        axes = tuple(axis for axis, length in enumerate(x.shape) if length == 1)
-    return namespace(x).squeeze(x, axis=axes)
-
-
-@operator("Squeeze", 1)
-def squeeze_by_attribute(node: Node, x: Array, *, axes: Ints | None = None) -> Array:
-    """Drop axes of size 1."""
-    return _squeezed(x, axes)
-
-
-@operator("Squeeze", 13, static=("axes",))
-def squeeze(node: Node, x: Array, axes: Static | None = None) -> Array:
-    """Drop axes of size 1."""
-    return _squeezed(x, None if axes is None else ints(axes))
-
-
-@operator("Unsqueeze", 1)
-def unsqueeze_by_attribute(node: Node, x: Array, *, axes: Ints) -> Array:
-    """Insert axes of size 1."""
-    return namespace(x).expand_dims(x, axes)
-
-
-@operator("Unsqueeze", 13, static=("axes",))
-def unsqueeze(node: Node, x: Array, axes: Static) -> Array:
-    """Insert axes of size 1."""
-    return namespace(x).expand_dims(x, ints(axes))
 
 
 @operator("Concat", 1)
@@ -294,25 +112,6 @@ def slice_(
         None if axes is None else ints(axes),
         None if steps is None else ints(steps),
     )
-
-
-@operator("Expand", 8, static=("shape",))
-def expand(node: Node, x: Array, shape: Static) -> Array:
-    """Broadcast to a shape, both ways."""
-    target = np.broadcast_shapes(x.shape, ints(shape))
-    x = roomy(x, target)
-    return namespace(x).broadcast_to(x, target)
-
-
-@operator("Tile", 6, static=("repeats",))
-def tile(node: Node, x: Array, repeats: Static) -> Array:
-    """Repeat an array along its axes."""
-    times = ints(repeats)
-    if len(times) != x.ndim:
-        raise ValueError(f"{len(times)} repeats for {x.ndim} axes")
-    target = tuple(length * n for length, n in zip(x.shape, times, strict=True))
-    x = roomy(x, target)
-    return namespace(x).tile(x, times)
 
 
 def padded(node: Node, x: Array, pads: Ints, mode: str, value: Array | None) -> Array:
@@ -460,12 +259,3 @@ def col2im(
         total = total.at[tuple(where)].add(parts[:, :, position])
     inner = tuple(slice(pads[i], pads[i] + image[i]) for i in range(axes))
     return total[(slice(None), slice(None), *inner)]
-
-
-@operator("BitCast", 26)
-def bit_cast(node: Node, x: Array, *, to: int) -> Array:
-    """Read the same bits in another type of the same size."""
-    dtype = dtype_of(to)
-    if _is_small(dtype) or _is_small(np.dtype(x.dtype)) or dtype.itemsize != x.dtype.itemsize:
-        raise node.refuse(f"bits of {x.dtype} as {dtype} are not implemented")
-    return x.view(dtype)

@@ -15,7 +15,7 @@ from jax import lax
 
 from cleanai_onnx.lowering.arrays import Array, Static, is_floating
 from cleanai_onnx.lowering.node import Node
-from cleanai_onnx.lowering.operators.movement import ints
+from cleanai_onnx.lowering.operators.shaping import ints
 from cleanai_onnx.lowering.registry import operator
 
 __all__: list[str] = []
