@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cleanai_onnx import config, convert_command
+from cleanai_onnx import config, convert_command, explain_command
 from cleanai_onnx._version import __version__
 from cleanai_onnx.errors import CleanAIError, OutputError, UsageError
 
@@ -35,6 +35,7 @@ examples:
   cleanai-onnx model.onnx images/ --preset torchvision --output reports/
   cleanai-onnx report Analysis_model.json --output elsewhere/
   cleanai-onnx convert model.keras --analyze images/
+  cleanai-onnx explain model.onnx images/
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
 """
@@ -46,7 +47,7 @@ GROUPS: dict[config.Group, str] = {
     "metrics": "metrics",
     "run": "run",
 }
-REPEATED = frozenset({"input-value", "input-shape"})
+REPEATED = frozenset({"input-value", "input-shape", "layer"})
 """Options whose flag may be given several times."""
 
 
@@ -67,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(_report_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["convert"]:
             return _convert(_convert_parser().parse_args(arguments[1:]))
+        if arguments[:1] == ["explain"]:
+            return _explain(_explain_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["analyze"]:
             arguments = arguments[1:]
         return _analyze(_analyze_parser().parse_args(arguments))
@@ -160,19 +163,23 @@ def _analyze_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"cleanai-onnx {__version__}")
+    _add_model_and_images(parser)
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for option in config.OPTIONS:
+        _add(groups[option.group], option)
+    return parser
+
+
+def _add_model_and_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the ONNX file")
     parser.add_argument(
         "images",
         nargs="+",
         help="a folder of images, an image, a glob pattern, or a .npy or .npz file",
     )
-    parser.add_argument("--version", action="version", version=f"cleanai-onnx {__version__}")
     parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
-    for option in config.OPTIONS:
-        _add(groups[option.group], option)
-    return parser
 
 
 def _add(group: Any, option: config.Option) -> None:
@@ -221,10 +228,28 @@ def _convert_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _explain_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="cleanai-onnx explain",
+        description="Show which pixels speak for and against a model's decision on each image, by "
+        "layer-wise relevance propagation.",
+        epilog="exit codes: 0 done, 2 usage, 3 model or images unusable, 4 internal error",
+        allow_abbrev=False,
+    )
+    _add_model_and_images(parser)
+    explanation = parser.add_argument_group("explanation")
+    for option in config.EXPLANATION:
+        _add(explanation, option)
+    titles = {name: title for name, title in GROUPS.items() if name != "metrics"}
+    groups = {name: parser.add_argument_group(title) for name, title in titles.items()}
+    for option in config.OPTIONS:
+        if option.group in groups and option.name not in explain_command.NOT_TAKEN:
+            _add(groups[option.group], option)
+    return parser
+
+
 def _convert(arguments: argparse.Namespace) -> int:
-    names = {option.name for option in (*config.OPTIONS, *config.CONVERSION)}
-    given = {name: value for name, value in vars(arguments).items() if name in names}
-    settings = config.gather(given, file=arguments.config)
+    settings = _settings(arguments, config.OPTIONS, config.CONVERSION)
 
     from cleanai_onnx.converters.conversion import ConversionError
 
@@ -247,10 +272,64 @@ def _convert(arguments: argparse.Namespace) -> int:
     return _analyze(arguments)
 
 
-def _analyze(arguments: argparse.Namespace) -> int:
-    names = {option.name for option in config.OPTIONS}
+def _settings(arguments: argparse.Namespace, *tables: Iterable[config.Option]) -> config.Settings:
+    names = {option.name for table in tables for option in table}
     given = {name: value for name, value in vars(arguments).items() if name in names}
-    settings = config.gather(given, file=arguments.config)
+    return config.gather(given, file=arguments.config)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, config.OPTIONS, config.EXPLANATION)
+
+    from pathlib import Path
+
+    from cleanai_onnx import report
+    from cleanai_onnx.report.names import file_stem
+
+    stem = Path(settings["output"]) / f"Relevance_{file_stem(Path(arguments.model).stem)}"
+    path = stem.with_name(f"{stem.name}.json")
+    _check_model_and_output(arguments.model, [path])
+    silent = settings["quiet"] or settings["no-progress"]
+    with report.all_or_nothing(), _progress(silent) as progress:
+        summary = explain_command.explain(
+            arguments.model,
+            arguments.images,
+            settings,
+            path,
+            folder=stem,
+            progress=progress,
+            **_image_options(settings),
+        )
+    if not settings["quiet"]:
+        _print(summary.show, [path, stem])
+    return 0
+
+
+def _image_options(settings: config.Settings) -> dict[str, Any]:
+    """Return what says which images there are and how they become inputs."""
+    preprocessing = settings.given("preprocessing", files=False)
+    file = preprocessing.pop("preprocessing", None)
+    preset = preprocessing.pop("preset", None)
+    from_files = settings.given("preprocessing", files=True)
+    file = from_files.pop("preprocessing", None) if file is None else file
+    return {
+        "input_name": settings["input"],
+        "input_values": settings["input-value"],
+        "preset": preset,
+        "preprocessing": preprocessing,
+        "preprocessing_file": file,
+        "preprocessing_config": from_files,
+        "device": settings["device"],
+        "batch_size": settings["batch-size"],
+        "threads": settings["threads"],
+        "limit": settings["limit"],
+        "seed": settings["seed"],
+        "strict": settings["strict"],
+    }
+
+
+def _analyze(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, config.OPTIONS)
 
     # Heavy imports come after the arguments were understood.
     from pathlib import Path
@@ -266,11 +345,6 @@ def _analyze(arguments: argparse.Namespace) -> int:
     if settings["per-image"]:
         paths["layers"] = folder / f"{stem}_layers.csv"
     _check_model_and_output(arguments.model, paths.values())
-    preprocessing = settings.given("preprocessing", files=False)
-    file = preprocessing.pop("preprocessing", None)
-    preset = preprocessing.pop("preset", None)
-    from_files = settings.given("preprocessing", files=True)
-    file = from_files.pop("preprocessing", None) if file is None else file
     silent = settings["quiet"] or settings["no-progress"]
     with report.all_or_nothing(), _progress(silent) as progress:
         result = analyze(
@@ -285,20 +359,9 @@ def _analyze(arguments: argparse.Namespace) -> int:
                 cleanai_compat=settings["cleanai-compat"],
             ),
             taps=settings["taps"],
-            input_name=settings["input"],
-            input_values=settings["input-value"],
-            preset=preset,
-            preprocessing=preprocessing,
-            preprocessing_file=file,
-            preprocessing_config=from_files,
-            device=settings["device"],
-            batch_size=settings["batch-size"],
-            threads=settings["threads"],
             pair=settings["pair"],
             adjacency=settings["adjacency"],
-            limit=settings["limit"],
-            seed=settings["seed"],
-            strict=settings["strict"],
+            **_image_options(settings),
             per_image=paths["csv"],
             per_layer=paths.get("layers"),
             progress=progress,
@@ -338,11 +401,15 @@ def _show(result: Result, written: Iterable[Path]) -> None:
     """Print the summary, and where the reports are."""
     from cleanai_onnx.report.terminal import summary
 
+    _print(lambda console: summary(result, console), written)
+
+
+def _print(summary: Callable[[Console], None], written: Iterable[Path]) -> None:
     if sys.stdout is None:
         return
     console = _console()
     try:
-        summary(result, console)
+        summary(console)
         _announce(console, written)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from cleanai_onnx.converters.conversion import ATOL, RTOL
 from cleanai_onnx.errors import UsageError
 
-__all__ = ["CONVERSION", "OPTIONS", "Option", "Settings", "Value", "gather"]
+__all__ = ["CONVERSION", "EXPLANATION", "OPTIONS", "Option", "Settings", "Value", "gather"]
 
 FILES = ("cleanai-onnx.toml", "pyproject.toml")
 PREFIX = "CLEANAI_ONNX_"
@@ -30,7 +30,9 @@ MOST = 2**31 - 1
 MOST_INTERVALS = 100
 """Each is compiled into the kernels: a thousand of them take minutes."""
 
-Group = Literal["output", "model", "images", "preprocessing", "metrics", "run", "conversion"]
+Group = Literal[
+    "output", "model", "images", "preprocessing", "metrics", "run", "conversion", "explanation"
+]
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,44 @@ def _seconds(value: Any) -> float:
     if not 0 < number <= MOST:
         raise ValueError("must be a number of seconds above 0")
     return number
+
+
+def _positive(value: Any) -> float:
+    number = _number(value)
+    if number <= 0:
+        raise ValueError("must be a number above 0")
+    return number
+
+
+def _target(value: Any) -> str | int:
+    if value in ("predicted", "output"):
+        return str(value)
+    try:
+        return _whole(0)(value)
+    except ValueError:
+        raise ValueError("must be predicted, output or the number of a class") from None
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Take one name or a list of names; they may have any characters, commas too."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not items or not all(isinstance(one, str) for one in items):
+        raise ValueError("must be a name or a list of names")
+    return tuple(items)
+
+
+def _range(value: Any) -> tuple[float, float]:
+    items = value.split(",") if isinstance(value, str) else value
+    problem = "must be two numbers, the smaller one first"
+    if not isinstance(items, list | tuple) or len(items) != 2:
+        raise ValueError(problem)
+    try:
+        low, high = (_number(item) for item in items)
+    except ValueError:
+        raise ValueError(problem) from None
+    if not low < high:
+        raise ValueError(problem)
+    return low, high
 
 
 def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
@@ -290,7 +330,31 @@ CONVERSION: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``convert`` alone."""
 
-_ALL = (*OPTIONS, *CONVERSION)
+EXPLANATION: tuple[Option, ...] = (
+    Option("composite",
+           _one_of("epsilon", "epsilon-plus", "epsilon-gamma-box", "epsilon-alpha2-beta1"),
+           "epsilon-plus", "explanation",
+           "rules for the layers: epsilon, epsilon-plus, epsilon-gamma-box or "
+           "epsilon-alpha2-beta1 (default: epsilon-plus)", "NAME"),
+    Option("target", _target, "predicted", "explanation",
+           "what is explained: predicted (the class with the largest value), the number of a "
+           "class, or output (all values together)", "WHAT"),
+    Option("model-output", _text, None, "explanation",
+           "the model output that is explained (default: the first)", "NAME"),
+    Option("layer", _names, (), "explanation",
+           "also store the relevance of this tensor, and of the input, in a .npz file; may be "
+           "repeated; activations: of all activations", "NAME"),
+    Option("fallback", _one_of("refuse", "gradient"), "refuse", "explanation",
+           "at operators that have no rule: refuse, or pass them by gradient x input", "WHAT"),
+    Option("epsilon", _positive, 1e-6, "explanation", "of the epsilon rule", "X"),
+    Option("gamma", _number, 0.25, "explanation", "of the gamma rule", "X"),
+    Option("input-range", _range, None, "explanation",
+           "smallest and largest input value, for epsilon-gamma-box (default: what black and "
+           "white pixels become)", ("LOW", "HIGH"), 2),
+)  # fmt: skip
+"""Options of the command ``explain`` alone."""
+
+_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION)
 _BY_NAME = {option.name: option for option in _ALL}
 
 

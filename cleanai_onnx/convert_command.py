@@ -36,9 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--class",
-        dest="class_name",
+        dest="classes",
+        action="append",
+        default=[],
         metavar="MODULE:CLASS",
-        help="the network of a PyTorch state dict; the current folder is searched too",
+        help="the network of a PyTorch state dict, or a layer of your own in a Keras model (repeat "
+        "it for each); the current folder is searched too",
     )
     parser.add_argument(
         "--class-args", metavar="JSON", help="its arguments: [10] or '{\"classes\": 10}'"
@@ -83,16 +86,18 @@ def convert(arguments: argparse.Namespace, settings: Settings) -> tuple[Path, Co
         "input_shape": settings["input-shape"],
     }
     if framework_of(source) == "keras":
-        _refuse(arguments, "a Keras model", class_name="--class", class_args="--class-args")
+        _refuse(arguments, "a Keras model", class_args="--class-args")
         from cleanai_onnx.converters import keras
 
-        return keras.to_onnx(source, weights=arguments.weights, **shared)
+        return keras.to_onnx(source, weights=arguments.weights, classes=arguments.classes, **shared)
     _refuse(arguments, "a PyTorch model", weights="--weights")
+    if len(arguments.classes) > 1:
+        raise UsageError("a PyTorch model is of one class: give --class once.")
     from cleanai_onnx.converters import pytorch
 
     return pytorch.to_onnx(
         source,
-        class_name=arguments.class_name,
+        class_name=next(iter(arguments.classes), None),
         class_args=_class_arguments(arguments.class_args),
         **shared,
     )

@@ -28,6 +28,7 @@ __all__ = [
     "FailedAttemptError",
     "Outcome",
     "Parity",
+    "UnloadableError",
     "claim",
     "dumps",
     "from_json",
@@ -162,6 +163,10 @@ class Conversion:
 
 class FailedAttemptError(Exception):
     """A route did not lead to a model that can be kept; the text is one phrase that says why."""
+
+
+class UnloadableError(FailedAttemptError):
+    """The source cannot be loaded in this framework, whichever exporter or batch size follows."""
 
 
 class ConversionError(ModelError):

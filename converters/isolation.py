@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanai_onnx import errors
-from cleanai_onnx.converters.conversion import FailedAttemptError
+from cleanai_onnx.converters.conversion import FailedAttemptError, UnloadableError
 
 __all__ = ["DEFAULT_TIMEOUT", "discard_unfinished", "one_line", "run", "working_folder"]
 
@@ -90,7 +90,8 @@ def run(
     Raises
     ------
     FailedAttemptError
-        If it raised, crashed, hung or said nothing; the phrase says which.
+        If it raised, crashed, hung or said nothing; the phrase says which. `UnloadableError` if it
+        raised that.
     CleanAIError
         If the function raised one: the same class with the same sentence.
     """
@@ -130,7 +131,8 @@ def run(
     kind, text = str(found.get("error")), str(found.get("text"))
     if kind in _REFUSALS:
         raise _REFUSALS[kind](text)
-    raise FailedAttemptError(one_line(text))
+    failure = UnloadableError if kind == UnloadableError.__name__ else FailedAttemptError
+    raise failure(one_line(text))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

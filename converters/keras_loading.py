@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-from cleanai_onnx.converters.conversion import FailedAttemptError
+from cleanai_onnx.converters.conversion import UnloadableError
 from cleanai_onnx.converters.keras_formats import Format, read_json
 from cleanai_onnx.converters.keras_safety import (
     check_architecture,
@@ -62,7 +62,7 @@ def load_keras_model(
         If a class cannot be imported.
     ModelError
         If the file is damaged or not safe to load.
-    FailedAttemptError
+    UnloadableError
         If Keras cannot build it in this backend.
     """
     name = f"'{shown(path.name, 80)}'"
@@ -104,7 +104,7 @@ def load_keras_model(
         except ModelError:
             raise
         except Exception as error:  # Keras raises anything
-            raise FailedAttemptError(f"Keras cannot load it: {_said(error)}") from error
+            raise UnloadableError(f"Keras cannot load it: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:

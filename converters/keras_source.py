@@ -15,6 +15,7 @@ import numpy as np
 from cleanai_onnx.converters.conversion import FailedAttemptError
 from cleanai_onnx.converters.keras_preprocessing import told_by
 from cleanai_onnx.converters.source import Array, InputSpec
+from cleanai_onnx.errors import UsageError
 
 __all__ = [
     "EXPORTERS",
@@ -114,8 +115,10 @@ def source_of(model: Any, request: Mapping[str, Any]) -> KerasSource:
 
     Raises
     ------
+    UsageError
+        If nothing says what the model takes.
     FailedAttemptError
-        If the model does not say what it takes, or has a batch size that the route does not want.
+        If it has a batch size that the route does not want.
     """
     import keras
 
@@ -169,9 +172,9 @@ def _inputs(model: Any, shapes: Any) -> tuple[InputSpec, ...]:
             for name, tensor in zip(tensor_names(names, "input"), tensors, strict=True)
         )
     if not shapes:
-        raise FailedAttemptError(
+        raise UsageError(
             "the model does not say which shape its input has: give it without the batch, "
-            "--input-shape 224,224,3 (in Python: input_shape)"
+            "--input-shape 224,224,3 (in Python: input_shape)."
         )
     return tuple(
         InputSpec(name, keras.config.floatx(), (None, *shape))

@@ -18,6 +18,7 @@ from cleanai_onnx.converters.conversion import (
     Conversion,
     ConversionError,
     FailedAttemptError,
+    UnloadableError,
 )
 from cleanai_onnx.converters.source import Route, Source
 from cleanai_onnx.converters.trial import (
@@ -78,7 +79,8 @@ def convert(
         What is converted.
     routes
         In the order of preference. Those of which something is not installed are reported, not
-        tried.
+        tried; where a source cannot be loaded, the other routes that would load it in the same way
+        are left out.
     request
         What the loaders need; JSON must be able to hold it.
     output
@@ -109,10 +111,14 @@ def convert(
     given = read_settings(terms.preprocessing or {}, "command line")
     terms = Terms(**{**_shallow(terms), "preprocessing": {**beside, **given}})
     attempts: list[Attempt] = []
+    hopeless: set[object] = set()
     with isolation.working_folder() as folder:
         for number, route in enumerate(routes):
+            if _framework(route) in hopeless or route.needs in hopeless:
+                continue
             missing = [name for name in route.needs if not _is_installed(name)]
             if missing:
+                hopeless.add(route.needs)
                 reason = f"{', '.join(missing)} cannot be imported"
                 attempts.append(Attempt(route.name, "not installed", reason))
                 continue
@@ -124,11 +130,13 @@ def convert(
             except FailedAttemptError as error:
                 reason = isolation.one_line(str(error))
                 attempts.append(Attempt(route.name, "failed", reason, _since(started)))
+                if isinstance(error, UnloadableError):
+                    hopeless.add(_framework(route))
                 continue
             attempts.append(Attempt(route.name, "used", "", _since(started)))
             return _published(origin, route, trial, attempts, place / MODEL, output, {
                 **trial.preprocessing, **beside, **given})  # fmt: skip
-    raise _nothing_worked(origin, attempts, extra)
+    raise _nothing_worked(origin, routes, attempts, extra)
 
 
 def _try(
@@ -186,13 +194,21 @@ def _published(
     return Path(record.model), record
 
 
-def _nothing_worked(origin: Origin, attempts: Sequence[Attempt], extra: str) -> Exception:
+def _framework(route: Route) -> object:
+    """Return what decides whether a source can be loaded: neither the exporter nor the batch."""
+    return route.load, frozenset(route.environment.items())
+
+
+def _nothing_worked(
+    origin: Origin, routes: Sequence[Route], attempts: Sequence[Attempt], extra: str
+) -> Exception:
     tried = [attempt for attempt in attempts if attempt.outcome == "failed"]
     if not tried:
-        missing = sorted({attempt.reason for attempt in attempts})
+        needed = dict.fromkeys(name for route in routes for name in route.needs)
+        missing = ", ".join(name for name in needed if not _is_installed(name))
         return UsageError(
-            f"{origin.format}s cannot be converted here ({'; '.join(missing)}): install what is "
-            f"needed with `pip install 'cleanai-onnx[{extra}]'`."
+            f"{origin.format}s cannot be converted here ({missing} cannot be imported): install "
+            f"what is needed with `pip install 'cleanai-onnx[{extra}]'`."
         )
     reasons = "; ".join(f"{attempt.route}: {attempt.reason}" for attempt in tried)
     return ConversionError(

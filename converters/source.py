@@ -84,8 +84,9 @@ class Route:
     load
         ``"module:function"``; called with the request (the dict given to `routes.convert`, updated
         with `options`) in a process of its own, it returns a `Source`. It raises a
-        `CleanAIError` where no other route could do better (the file is damaged, unsafe), and any
-        other exception where only this route has failed.
+        `CleanAIError` where no other route could do better (the file is damaged, unsafe), a
+        `FailedAttemptError` where only this route has failed, and any other exception where the
+        source cannot be loaded for any exporter or batch size.
     needs
         Modules that must be importable.
     batch

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from cleanai_onnx.converters.cleaning import clean_file
-from cleanai_onnx.converters.conversion import Batch, FailedAttemptError, Parity, Shape
+from cleanai_onnx.converters.conversion import (
+    Batch,
+    FailedAttemptError,
+    Parity,
+    Shape,
+    UnloadableError,
+)
 from cleanai_onnx.converters.own_images import references_from_images
 from cleanai_onnx.converters.parity import OnnxModel, Reference, compare, same_outputs
 from cleanai_onnx.converters.sampling import seeded_batches
@@ -148,7 +154,7 @@ def load_source(route: Route, request: Mapping[str, Any]) -> Source:
     Raises
     ------
     CleanAIError, FailedAttemptError
-        As the loader does; anything else that it raises becomes a `FailedAttemptError`.
+        As the loader does; anything else that it raises becomes an `UnloadableError`.
     """
     module, _, name = route.load.partition(":")
     try:
@@ -156,7 +162,7 @@ def load_source(route: Route, request: Mapping[str, Any]) -> Source:
     except (CleanAIError, FailedAttemptError):
         raise
     except Exception as error:  # frameworks raise anything
-        raise FailedAttemptError(
+        raise UnloadableError(
             f"the source cannot be loaded: {type(error).__name__}: {error}"
         ) from error
     return source

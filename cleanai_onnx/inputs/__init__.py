@@ -2,6 +2,7 @@
 
 from cleanai_onnx.inputs.decoding import MAX_PIXELS
 from cleanai_onnx.inputs.discovery import IMAGE_SUFFIXES, discover
+from cleanai_onnx.inputs.pictures import as_plane, picture, value_range
 from cleanai_onnx.inputs.preprocessing import (
     INTERPOLATIONS,
     RESIZE_MODES,
@@ -29,8 +30,11 @@ __all__ = [
     "Suite",
     "Unchanged",
     "aligned_empty",
+    "as_plane",
     "discover",
+    "picture",
     "resolve_preprocessing",
     "stream",
     "thumbnail",
+    "value_range",
 ]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from cleanai_onnx.errors import ImageError
 from cleanai_onnx.inputs.decoding import MAX_PIXELS, UnusableImageError, load_image
+from cleanai_onnx.inputs.pictures import as_picture
 from cleanai_onnx.inputs.suite import Suite
 
 __all__ = ["thumbnail"]
@@ -32,7 +30,7 @@ def thumbnail(suite: Suite, index: int, size: int = 96, max_pixels: int = MAX_PI
     if suite.kind == "ready":
         if suite.array is None:
             raise TypeError("a suite that is ready has an array")
-        image = Image.fromarray(_as_picture(np.asarray(suite.array[suite.rows[index]])))
+        image = Image.fromarray(as_picture(np.asarray(suite.array[suite.rows[index]])))
     else:
         try:
             image = load_image(suite, index, "RGB", max_pixels)
@@ -47,22 +45,3 @@ def thumbnail(suite: Suite, index: int, size: int = 96, max_pixels: int = MAX_PI
     stream = io.BytesIO()
     Image.fromarray(np.asarray(image)).save(stream, format="PNG")
     return stream.getvalue()
-
-
-def _as_picture(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Return values of any shape as (height, width) or (height, width, 3)."""
-    values = values.astype(np.float64)
-    if values.ndim == 3 and values.shape[0] in (1, 3, 4):
-        values = np.moveaxis(values, 0, -1)
-    if values.ndim == 3 and values.shape[-1] in (1, 3, 4):
-        values = values[..., 0] if values.shape[-1] == 1 else values[..., :3]
-    elif values.ndim != 2:
-        side = math.isqrt(values.size - 1) + 1
-        square = np.full(side * side, np.nan)
-        square[: values.size] = values.ravel()
-        values = square.reshape(side, side)
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    span = (high - low) or 1.0
-    mapped = np.nan_to_num((values - low) / span, nan=0.0, posinf=1.0, neginf=0.0)
-    return np.rint(mapped * 255).astype(np.uint8)

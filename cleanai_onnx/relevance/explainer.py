@@ -17,8 +17,10 @@ from cleanai_onnx import graph, runtime
 from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.relevance.activations import Activations, Forward, activations_from
+from cleanai_onnx.relevance.boxes import with_boxes
 from cleanai_onnx.relevance.composites import Composite, chosen_composite
 from cleanai_onnx.relevance.layouts import Laid
+from cleanai_onnx.relevance.memory import check_model, check_walk
 from cleanai_onnx.relevance.network import Network, network_from
 from cleanai_onnx.relevance.plan import Fallback, LinearStep, Plan, make_plan
 from cleanai_onnx.relevance.result import Attribution, Conservation
@@ -60,14 +62,15 @@ class Explainer:
     Raises
     ------
     ModelError
-        If the model cannot be used.
+        If the model cannot be used, or memory does not suffice; some of it is known only when the
+        first batch comes.
     UsageError
         If an option cannot be used.
     """
 
     def __init__(
         self,
-        model: str | Path | bytes | graph.ModelProto,
+        model: str | Path | bytes | graph.ModelProto | graph.Model,
         *,
         composite: str | Composite = "epsilon-plus",
         layers: Sequence[str] | str | None = None,
@@ -97,7 +100,7 @@ class Explainer:
                 f"batch_size must be a whole number of at least 1, not {batch_size!r}."
             )
         self.composite = chosen_composite(composite, parameters)
-        self.model = graph.load_model(model)
+        self.model = model if isinstance(model, graph.Model) else graph.load_model(model)
         self.image_input = graph.find_image_input(self.model, input_name)
         self.batch_size = self._batch_size(batch_size)
         self._layers = layers
@@ -117,6 +120,19 @@ class Explainer:
         if fixed is not None:
             return fixed
         return wanted or 8
+
+    @property
+    def device(self) -> jax.Device:
+        """Where relevance was computed last.
+
+        Raises
+        ------
+        UsageError
+            If nothing was explained yet.
+        """
+        if not self._ready:
+            raise UsageError("explain() comes before device: nothing was computed yet.")
+        return list(self._ready.values())[-1].activations.device
 
     def explain(self, images: npt.ArrayLike, *, target: Target = None) -> Attribution:
         """Explain images.
@@ -180,6 +196,7 @@ class Explainer:
     def _made(self, item: tuple[int, ...], *, whole: bool) -> _Ready:
         runtime.use_compilation_cache()
         shape = (self.batch_size, *item)
+        check_model(self.model, self.image_input.name, shape)
         feeds = graph.constant_inputs(
             self.model, self.image_input, self._input_values, self.batch_size
         )
@@ -190,6 +207,7 @@ class Explainer:
             np.dtype(self._precision),
         )
         plan = make_plan(network, self.composite, output=self._output, fallback=self._fallback)
+        plan = with_boxes(plan, network, shape)
         if whole:
             plan = replace(plan, class_axis=None)
         layers = self._layer_names(network, shape)
@@ -215,6 +233,7 @@ class Explainer:
         recorder = Recorder(network)
         targets = jax.ShapeDtypeStruct(shape[:1], jnp.int32)
         jax.eval_shape(lambda w, t: back({}, w, t, recorder), prepared, targets)
+        check_walk(network, recorder.names, prepared, self.batch_size)
         activations = activations_from(
             self.model,
             self.image_input,

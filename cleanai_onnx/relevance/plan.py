@@ -158,7 +158,8 @@ def make_plan(
             if fallback == "refuse":
                 raise NotSupportedError(
                     f"no relevance rule is known for the {node.title}: allow gradient x input "
-                    "there with fallback='gradient', or explain a model without it."
+                    "there with --fallback gradient (fallback='gradient'), or explain a model "
+                    "without it."
                 )
         steps.append(step)
         if isinstance(step, LinearStep) or any(node.inputs[i] in behind for i in data):

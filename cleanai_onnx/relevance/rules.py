@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 __all__ = [
+    "Constant",
     "Rule",
     "Term",
     "alpha_beta",
@@ -70,6 +71,26 @@ def none(x: Array) -> Array:
 def _filled(x: Array, value: Array) -> Array:
     namespace = np if isinstance(x, np.ndarray) else jnp
     return namespace.broadcast_to(namespace.asarray(value, x.dtype), x.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A modifier that puts a value in the place of the input, whatever that is.
+
+    Attributes
+    ----------
+    value
+        A number, or an array that broadcasts to one item of the input.
+    is_lowest
+        Whether it is the lower end of a range; if not, it is the upper one.
+    """
+
+    value: Array
+    is_lowest: bool
+
+    def __call__(self, x: Array) -> Array:
+        """Return the value for every element."""
+        return _filled(x, self.value)
 
 
 @dataclass(frozen=True)
@@ -251,14 +272,10 @@ def z_box(low: Array, high: Array, *, stabiliser: float = STABILISER) -> Rule:
         The smallest and the largest value of the inputs: numbers, or arrays that broadcast to one
         input of the model, such as ``(3, 1, 1)`` for the channels of normalised images.
     """
-
-    def constant(value: Array) -> Modifier:
-        return lambda x: _filled(x, value)
-
     terms = (
         Term(unchanged, unchanged, none),
-        Term(constant(low), positive, none),
-        Term(constant(high), negative, none),
+        Term(Constant(low, is_lowest=True), positive, none),
+        Term(Constant(high, is_lowest=False), negative, none),
     )
 
     def shares(relevance: Array, outputs: Sequence[Array]) -> Sequence[Array]:

@@ -16,9 +16,11 @@ from cleanai_onnx.report.names import printable
 
 __all__ = [
     "GrowingFile",
+    "Pending",
     "all_or_nothing",
     "check_destination",
     "discard_unfinished",
+    "explained",
     "replace_file",
 ]
 
@@ -39,33 +41,43 @@ _REASONS = {
 }
 
 
-class _Pending:
+class Pending:
     """A file under a temporary name beside its target."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = path
         self._group: _Group | None = None
         target = Path(os.path.realpath(path))  # unlike resolve(), this survives a loop of links
-        self._target = target
+        self.target = target
         self.temporary = target.parent / f".{secrets.token_hex(8)}.part"
         # Before the file is there: whatever interrupts this finds it, and removes it.
         _PENDING.add(self)
         try:
+            self._check()
+            parent = self.target.parent
+            _MADE.update(folder for folder in (parent, *parent.parents) if not folder.exists())
+            parent.mkdir(parents=True, exist_ok=True)
             self._reserve()
         except BaseException:
             self.remove()
             raise
 
+    def _check(self) -> None:
+        """Refuse a target that cannot be replaced."""
+        if self.target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if self.target.exists() and not self.target.is_file():
+            raise OSError(errno.EINVAL, "that is not a regular file")
+
     def _reserve(self) -> None:
         """Create the file, empty, with the permissions that a new file gets."""
-        if self._target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if self._target.exists() and not self._target.is_file():
-            raise OSError(errno.EINVAL, "that is not a regular file")
-        parent = self._target.parent
-        _MADE.update(folder for folder in (parent, *parent.parents) if not folder.exists())
-        parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+    def _move(self) -> None:
+        self.temporary.replace(self.target)
+
+    def _delete(self) -> None:
+        self.temporary.unlink()
 
     def place(self) -> None:
         """Put the file in its place, now or at the end of `all_or_nothing`."""
@@ -77,9 +89,9 @@ class _Pending:
 
     def place_now(self) -> None:
         """Put the file in its place."""
-        self.temporary.replace(self._target)
+        self._move()
         _PENDING.discard(self)
-        _MADE.difference_update(self._target.parents)
+        _MADE.difference_update(self.target.parents)
 
     @property
     def is_decided(self) -> bool:
@@ -90,9 +102,9 @@ class _Pending:
         """Remove the file, and the folders made for it that nothing else is in."""
         if self in _PENDING:
             with suppress(OSError, ValueError):
-                self.temporary.unlink()
+                self._delete()
             _PENDING.discard(self)
-            for folder in self._target.parents:
+            for folder in self.target.parents:
                 if folder in _MADE:
                     with suppress(OSError, ValueError):
                         folder.rmdir()
@@ -103,11 +115,11 @@ class _Group:
     """Files that appear together; `decided` from the moment at which they do."""
 
     def __init__(self) -> None:
-        self.files: list[_Pending] = []
+        self.files: list[Pending] = []
         self.decided = False
 
 
-_PENDING: set[_Pending] = set()
+_PENDING: set[Pending] = set()
 _MADE: set[Path] = set()
 """Folders that were made for files of which none is in its place yet."""
 _GROUP: ContextVar[_Group | None] = ContextVar("group", default=None)
@@ -131,7 +143,7 @@ def all_or_nothing() -> Iterator[None]:
             try:
                 pending.place_now()
             except OSError as error:
-                raise _explained(pending.path, error) from error
+                raise explained(pending.path, error) from error
     finally:
         _GROUP.reset(token)
         for pending in group.files:
@@ -163,9 +175,9 @@ def check_destination(path: str | Path) -> None:
         With one sentence that says why not, and what to do.
     """
     try:
-        _Pending(path).remove()
+        Pending(path).remove()
     except (OSError, ValueError) as error:
-        raise _explained(path, error) from error
+        raise explained(path, error) from error
 
 
 def replace_file(path: str | Path, content: bytes) -> Path:
@@ -180,9 +192,9 @@ def replace_file(path: str | Path, content: bytes) -> Path:
     OutputError
         With one sentence that says why the file cannot be written, and what to do.
     """
-    pending: _Pending | None = None
+    pending: Pending | None = None
     try:
-        pending = _Pending(path)
+        pending = Pending(path)
         with pending.temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
@@ -192,7 +204,7 @@ def replace_file(path: str | Path, content: bytes) -> Path:
         if pending is not None:
             pending.remove()
         if isinstance(error, OSError | ValueError):
-            raise _explained(path, error) from error
+            raise explained(path, error) from error
         raise
     return Path(path)
 
@@ -211,9 +223,9 @@ class GrowingFile:
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
-        self._pending: _Pending | None = None
+        self._pending: Pending | None = None
         try:
-            self._pending = _Pending(path)
+            self._pending = Pending(path)
             self._forsaken = weakref.finalize(self, self._pending.remove)
             self._stream = self._pending.temporary.open("w", encoding="utf-8", newline="")
         except (OSError, ValueError) as error:
@@ -256,10 +268,11 @@ class GrowingFile:
 
     def _failed(self, error: OSError | ValueError) -> OutputError:
         self.discard()
-        return _explained(self._path, error)
+        return explained(self._path, error)
 
 
-def _explained(path: str | Path, error: OSError | ValueError) -> OutputError:
+def explained(path: str | Path, error: OSError | ValueError) -> OutputError:
+    """Return what `error`, met on the way to `path`, means to the user."""
     number = error.errno if isinstance(error, OSError) else None
     reason = _REASONS.get(number or 0)
     if reason is None:

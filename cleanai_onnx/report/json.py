@@ -33,7 +33,7 @@ from cleanai_onnx.errors import UsageError
 from cleanai_onnx.report.names import printable
 from cleanai_onnx.result import FORMAT_VERSION, Cell, Column, Result, Table
 
-__all__ = ["dumps", "loads", "read", "render", "schema"]
+__all__ = ["dumps", "loads", "read", "render", "schema", "text_of"]
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LINE = 96
@@ -42,8 +42,12 @@ _LINE = 96
 
 def dumps(result: Result) -> str:
     """Return `result` as JSON text that `loads` turns into an equal result."""
-    tree = _encode(result)
-    text = "\n".join(_laid_out(tree, "")) + "\n"
+    return text_of(result) + "\n"
+
+
+def text_of(tree: object, indent: str = "") -> str:
+    """Return records, mappings, sequences, numbers and text as JSON, laid out to be read."""
+    text = "\n".join(_laid_out(_encode(tree), indent))
     # Lone surrogates (file names that are not UTF-8) have no UTF-8 form, but an escape.
     return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
 

@@ -13,6 +13,7 @@ import pytest
 
 from cleanai_onnx import cli, convert_command
 from cleanai_onnx.converters import conversion
+from cleanai_onnx.errors import UsageError
 from tests.converters.test_conversion import RECORD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +84,8 @@ def test_hostile_text_in_a_verdict_is_harmless() -> None:
         (["m.pth", "--class-args", "{"], 2, "--class-args"),
         (["m.pth", "--class-args", "5"], 2, "--class-args"),
         (["m.pth", "--weights", "w"], 2, "--weights does not apply to a PyTorch model"),
-        (["m.h5", "--class", "a:B"], 2, "--class does not apply to a Keras model"),
+        (["m.pth", "--class", "a:B", "--class", "a:C"], 2, "give --class once"),
+        (["m.h5", "--class-args", "[]"], 2, "--class-args does not apply to a Keras model"),
         (["m.pth", "--input-shape", "3,x"], 2, "without the batch"),
         (["m.pth", "--rtol", "-1"], 2, "must not be negative"),
         (["m.pth", "--timeout", "0"], 2, "seconds"),
@@ -106,6 +108,24 @@ def test_wrong_arguments(
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_layers_of_ones_own_reach_the_keras_converter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cleanai_onnx.converters import keras
+
+    called = []
+
+    def to_onnx(source: Path, **options: object) -> None:
+        called.append(options["classes"])
+        raise UsageError("Enough.")
+
+    monkeypatch.setattr(keras, "to_onnx", to_onnx)
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    for flags in ([], ["--class", "a:B", "--class", "c:D"]):
+        assert cli.main(["convert", str(tmp_path / "m.h5"), *flags]) == 2
+    assert called == [[], ["a:B", "c:D"]]
 
 
 def test_a_configuration_file_cannot_name_code_or_give_trust(

@@ -43,6 +43,12 @@ def tensor(layer: str) -> str:
     return f"/{layer.replace('.', '/')}/{kind}_output_0"
 
 
+def top_units(relevance: np.ndarray) -> list[int]:
+    """Return the twelve most relevant units, by the sum over images, in their order."""
+    sums = relevance.sum(axis=0).reshape(-1)
+    return np.argsort(-sums, kind="stable")[:12].tolist()
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("rule", [*SINGLE, *NAMED])
 @pytest.mark.parametrize("model", LENETS)
@@ -65,33 +71,13 @@ def test_lenets(idc: Path, model: str, rule: str, precision: str) -> None:
     tolerance = 5e-5 if precision == "float32" else 1e-9
     assert error(explained.relevance, wanted[f"{prefix}input"]) < tolerance
     for layer in layers:
-        assert error(explained.layers[tensor(layer)], wanted[prefix + layer]) < tolerance, layer
+        given, there = explained.layers[tensor(layer)], wanted[prefix + layer]
+        assert error(given, there) < tolerance, layer
+        if precision == "float64":
+            assert top_units(given) == top_units(there), layer
     np.testing.assert_array_equal(explained.targets, wanted["test16/logits"].argmax(axis=1))
     assert not explained.without_rule
     assert np.abs(explained.conservation.residual).max() < 5e-5
-
-
-@pytest.mark.parametrize("rule", [*SINGLE, *NAMED])
-@pytest.mark.parametrize("model", LENETS)
-def test_ranking(idc: Path, model: str, rule: str) -> None:
-    """The twelve most relevant units, summed over images, are the same and in the same order."""
-    wanted = np.load(idc / "arrays" / f"lrp_{model}.npz")
-    prefix = f"{rule}/test16/"
-    layers = [key.removeprefix(prefix) for key in wanted.files if key.startswith(prefix)]
-    layers.remove("input")
-    explained = attribute(
-        idc / "models" / f"{model}.logits.onnx",
-        digits(idc),
-        layers=[tensor(layer) for layer in layers],
-        precision="float64",
-        batch_size=16,
-        **settings(rule, 0.0, 1.0),
-    )
-    for layer in layers:
-        here = explained.layers[tensor(layer)].sum(axis=0).reshape(-1)
-        there = wanted[prefix + layer].sum(axis=0).reshape(-1)
-        ranked = [list(np.argsort(-sums, kind="stable")[:12]) for sums in (here, there)]
-        assert ranked[0] == ranked[1], layer
 
 
 @pytest.mark.parametrize("form", ["resnet_relu", "resnet_relu.foldedbn"])

@@ -190,5 +190,5 @@ def test_a_negative_beta_is_refused() -> None:
 
 
 def test_stabilised_moves_away_from_zero() -> None:
-    z = rules.stabilised(np.array([0.0, 2.0, -2.0]), 0.5)
+    z = rules.stabilised(np.array([0.0, 2.0, -2.0], np.float32), 0.5)
     np.testing.assert_array_equal(z, [0.5, 2.5, -2.5])
