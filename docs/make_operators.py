@@ -44,8 +44,9 @@ with onnxruntime and takes every operator that it has.
 
 [jaxonnxruntime](https://github.com/google/jaxonnxruntime) also turns ONNX models into functions of
 JAX. Its last release on PyPI, 0.3.0, is of August 2023: it has about 80 operators, pins onnx 1.12
-where it pins anything, and needs a package (absl) that it does not ask for. Its speed and numbers were not measured here. What we need is small: one function for each operator,
-judged by the suite below.
+where it pins anything, and needs a package (absl) that it does not ask for. Its speed and numbers
+were not measured here. What we need is small: one function for each operator, judged by the suite
+below.
 
 """
 
