@@ -241,7 +241,7 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
         fired=tuple(fired),
         unit_totals=_added(state.unit_totals, figures, "unit"),
         channel_totals=_added(state.channel_totals, figures, "channel"),
-        nan_values=_nan_values(state, activations, figures, kernels),
+        nan_values=_nan_values(state, flat, figures, kernels),
         nan_inputs=_sums(state.nan_inputs, np.isnan(figures.mean["unit"]).sum(axis=0).tolist()),
     )
     return new, figures
@@ -272,14 +272,13 @@ def _sums(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
 
 
 def _nan_values(
-    state: State, activations: Sequence[Array], figures: InputFigures, kernels: Kernels
+    state: State, flat: Sequence[Array], figures: InputFigures, kernels: Kernels
 ) -> tuple[int, ...]:
     """Count values that are not a number, looking only where a layer's mean is not one."""
     found = list(state.nan_values)
     means = figures.mean["unit"]
     for index in np.flatnonzero(np.isnan(means).any(axis=0)).tolist():
-        flat = activations[index].reshape(activations[index].shape[0], -1)
-        found[index] += int(np.asarray(kernels.count_nan(flat))[: means.shape[0]].sum())
+        found[index] += int(np.asarray(kernels.count_nan(flat[index]))[: means.shape[0]].sum())
     return tuple(found)
 
 

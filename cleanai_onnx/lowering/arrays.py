@@ -26,6 +26,7 @@ __all__ = [
     "is_floating",
     "is_static",
     "namespace",
+    "per_channel",
     "working_type",
 ]
 
@@ -86,3 +87,8 @@ def cast(x: Array, dtype: Any) -> Array:
     if is_static(x):
         return np.asarray(x).astype(dtype)
     return x.astype(working_type(dtype))
+
+
+def per_channel(values: Array, x: Array) -> Array:
+    """Shape one value for each channel so that it is broadcast over (N, C, D1, ..., Dn)."""
+    return values.reshape(1, -1, *(1,) * (x.ndim - 2))

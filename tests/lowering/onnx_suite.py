@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -115,11 +114,6 @@ def tabulated(outcomes: list[Outcome]) -> dict[str, Counter[str]]:
         name = f"{outcome.domain}.{outcome.op}" if outcome.domain else outcome.op
         table.setdefault(name, Counter())[outcome.outcome] += 1
     return dict(sorted(table.items()))
-
-
-def write_outcomes(path: Path, outcomes: list[Outcome]) -> None:
-    """Keep outcomes for `docs/make_operators.py`."""
-    path.write_text(json.dumps(outcomes, indent=0), encoding="utf-8")
 
 
 def light_models() -> list[Path]:

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cleanai_onnx.lowering.arrays import Array
+from cleanai_onnx.lowering.arrays import Array, per_channel
 from cleanai_onnx.lowering.node import Node
 from cleanai_onnx.lowering.operators.linear import HIGHEST, accumulator
 from cleanai_onnx.lowering.operators.pooling import Sizes, padding
 from cleanai_onnx.lowering.registry import operator
 
-__all__ = ["convolve", "depthwise"]
+__all__ = ["add_bias", "convolve", "depthwise"]
 
 MOST_SHIFTS = 128
 """Depthwise filters with more elements than this are left to XLA."""
@@ -95,7 +95,7 @@ def _phases(x: Array, offsets: Iterable[Sizes], strides: Sizes) -> dict[Sizes, A
 
 def add_bias(y: Array, b: Array | None) -> Array:
     """Add a number to each channel."""
-    return y if b is None else y + b.reshape(1, -1, *(1,) * (y.ndim - 2))
+    return y if b is None else y + per_channel(b, y)
 
 
 @operator("Conv")

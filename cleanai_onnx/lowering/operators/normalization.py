@@ -8,16 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cleanai_onnx.lowering.arrays import Array, cast, dtype_of
+from cleanai_onnx.lowering.arrays import Array, cast, dtype_of, per_channel
 from cleanai_onnx.lowering.node import Node
 from cleanai_onnx.lowering.registry import operator
 
 __all__: list[str] = []
-
-
-def per_channel(values: Array, x: Array) -> Array:
-    """Shape one value for each channel so that it is broadcast over (N, C, D1, ..., Dn)."""
-    return values.reshape(1, -1, *(1,) * (x.ndim - 2))
 
 
 def standardised(x: Array, mean: Array, variance: Array, epsilon: float) -> Array:

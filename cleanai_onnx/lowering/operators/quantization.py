@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cleanai_onnx.lowering.arrays import Array, dtype_of
+from cleanai_onnx.lowering.arrays import Array, dtype_of, per_channel
 from cleanai_onnx.lowering.node import Node
+from cleanai_onnx.lowering.operators.convolution import add_bias
 from cleanai_onnx.lowering.operators.pooling import Sizes, padding
 from cleanai_onnx.lowering.registry import operator
 
@@ -202,11 +203,10 @@ def qlinear_conv(
     sums = _integer_conv(
         node, _shifted(x, x_zero), _shifted(w, w_zero, 0), strides, dilations, pads, auto_pad, group
     )
-    if b is not None:
-        sums = sums + b.reshape(1, -1, *(1,) * (x.ndim - 2))
+    sums = add_bias(sums, b)
     factor = x_scale.reshape(()) * w_scale / y_scale.reshape(())
     if factor.size > 1:
-        factor = factor.reshape(1, -1, *(1,) * (x.ndim - 2))
+        factor = per_channel(factor, x)
     limits = np.iinfo(y_zero.dtype)
     y = jnp.round(sums.astype(np.float32) * factor) + y_zero.reshape(()).astype(np.float32)
     return jnp.clip(y, limits.min, limits.max).astype(y_zero.dtype)
