@@ -114,7 +114,7 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     )
     print(f"  of that the metrics         {metrics:9.2f} ms/image   "
           f"{metrics * 1e6 / units:.2f} ns/unit")  # fmt: skip
-    activations = [np.array(array) for array in analyzer._session._outputs]
+    activations = [np.array(array) for array in analyzer._runner.session._outputs]
     peers(activations, units, arguments.batch_size, metrics, statistics.median(limit) * each)
 
 

@@ -3,6 +3,7 @@
 from onnx import ModelProto
 
 from cleanai_onnx.graph.adjacency import successors
+from cleanai_onnx.graph.decision import find_decision
 from cleanai_onnx.graph.facts import model_facts
 from cleanai_onnx.graph.image_input import ImageInput, constant_inputs, find_image_input
 from cleanai_onnx.graph.loading import Model, load_model
@@ -20,6 +21,7 @@ __all__ = [
     "check_memory",
     "constant_inputs",
     "estimate_memory",
+    "find_decision",
     "find_image_input",
     "find_taps",
     "load_model",

@@ -125,6 +125,16 @@ class Taps:
             known.append(shape if seen is None else tuple(seen[1:]) or (1,))
         return replace(self, points=tuple(points), shapes=tuple(known))
 
+    def with_further(self, others: Taps) -> Taps:
+        """Return the taps followed by those of `others` that are not among them."""
+        have = {point.tensor for point in self.points}
+        new = [i for i, point in enumerate(others.points) if point.tensor not in have]
+        return replace(
+            self,
+            points=(*self.points, *(others.points[i] for i in new)),
+            shapes=(*self.shapes, *(others.shapes[i] for i in new)),
+        )
+
 
 def _layer(point: TapPoint, shape: tuple[int, ...]) -> LayerFacts:
     axis = point.axis if point.axis is not None else default_channel_axis(len(shape) + 1)
