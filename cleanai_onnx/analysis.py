@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +10,18 @@ import numpy as np
 
 from cleanai_onnx import inputs, runtime
 from cleanai_onnx.analyzer import Adjacency, Analyzer
-from cleanai_onnx.batches import as_array
-from cleanai_onnx.coverage import Parameters
+from cleanai_onnx.batches import are_paths, as_batches, inputs_and_labels
+from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.feeding import Progress, feed
+from cleanai_onnx.profiles import Profile, require_same_preprocessing
+from cleanai_onnx.profiles import load as load_profile
 from cleanai_onnx.result import ImageFacts, Result
 
 if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
 
 __all__ = ["analyze"]
-
-Progress = Callable[[int], None]
 
 
 def analyze(
@@ -45,7 +46,9 @@ def analyze(
     strict: bool = False,
     per_image: str | Path | None = None,
     per_layer: str | Path | None = None,
-    progress: Callable[[int], Progress] | None = None,
+    profile: Profile | str | Path | None = None,
+    profile_parameters: ProfileParameters | None = None,
+    progress: Progress | None = None,
 ) -> Result:
     """Measure how much of a model a suite of images exercises.
 
@@ -69,6 +72,10 @@ def analyze(
         Measure a random subset of `limit` images; of batches of your own, the first `limit` inputs.
     strict : bool
         Fail on an image that cannot be read, where otherwise it is skipped and reported.
+    profile : Profile or path, optional
+        What the training images taught (see `cleanai_onnx.learn`), for the metrics that need it.
+    profile_parameters : ProfileParameters, optional
+        Of those metrics.
     progress : callable, optional
         Called with the number of images, returns a function that is called with the number of
         images done after each batch.
@@ -90,6 +97,9 @@ def analyze(
         "preset": preset,
         "preprocessing file": None if preprocessing_file is None else str(preprocessing_file),
     }
+    if isinstance(profile, str | Path):
+        options["profile"] = str(profile)
+        profile = load_profile(profile)
     shared: dict[str, Any] = {
         "parameters": parameters,
         "taps": taps,
@@ -101,8 +111,10 @@ def analyze(
         "adjacency": adjacency,
         "per_image": per_image,
         "per_layer": per_layer,
+        "profile": profile,
+        "profile_parameters": profile_parameters,
     }
-    if not _are_paths(images):
+    if not are_paths(images):
         if pair is not None:
             raise UsageError("pair names images of a folder; batches of your own have no names.")
         if preset or preprocessing or preprocessing_file or preprocessing_config:
@@ -112,7 +124,7 @@ def analyze(
             )
         if limit is not None and limit < 1:
             raise UsageError(f"limit must be at least 1, not {limit}.")
-        return _analyze_batches(Analyzer(model, **shared), _batches(images), limit)
+        return _analyze_batches(Analyzer(model, **shared), as_batches(images), limit)
 
     suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
     if pair is not None and (isinstance(pair, str) or len(pair) != 2):
@@ -129,23 +141,10 @@ def analyze(
         metadata=analyzer.model.metadata,
         suite=suite,
     )
-    analyzer.prepare(resolved.preprocessing.item_shape, most=len(suite))
-    done = progress(len(suite)) if progress is not None else None
+    if profile is not None:
+        require_same_preprocessing(profile, resolved.fields)
     try:
-        # Decoding starts here, and goes on while the session and the kernels are made.
-        with inputs.stream(
-            suite, resolved.preprocessing, analyzer.batch_size, strict=strict
-        ) as batches:
-            analyzer.start()
-            while True:
-                with analyzer.record.phase("wait for images"):
-                    batch = next(batches, None)
-                if batch is None:
-                    break
-                analyzer.update(batch.data[: batch.valid], batch.names, batch.indexes)
-                if done is not None:
-                    done(batches.used + len(batches.skipped))
-            skipped = batches.skipped
+        skipped = feed(analyzer, suite, resolved.preprocessing, strict=strict, progress=progress)
         return analyzer.result(
             images=ImageFacts(
                 source=suite.source,
@@ -163,24 +162,11 @@ def analyze(
         analyzer.close()
 
 
-def _batches(images: Any) -> Iterable[Any]:
-    if hasattr(images, "__array__"):
-        return [images]
-    if isinstance(images, Mapping) or not isinstance(images, Iterable):
-        raise UsageError(
-            "images must be a folder, a file, a pattern, an array or an iterable of batches, not "
-            f"{type(images).__name__}."
-        )
-    return images
-
-
 def _analyze_batches(analyzer: Analyzer, batches: Iterable[Any], limit: int | None) -> Result:
     left = limit
     try:
         for batch in batches:
-            # A data loader yields inputs and labels.
-            labelled = isinstance(batch, tuple | list) and len(batch) > 0
-            data = as_array(batch[0] if labelled else batch)
+            data, _ = inputs_and_labels(batch)
             analyzer.update(data if left is None else data[:left])
             if left is not None:
                 left -= len(data)
@@ -197,13 +183,3 @@ def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:
     except ImageError:
         # The image was there when it was measured. A report without its picture is still a report.
         return None
-
-
-def _are_paths(images: Any) -> bool:
-    if isinstance(images, str | Path):
-        return True
-    return (
-        isinstance(images, Sequence)
-        and len(images) > 0
-        and all(isinstance(item, str | Path) for item in images)
-    )

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from cleanai_onnx import coverage, graph, runtime
-from cleanai_onnx.coverage import Parameters
+from cleanai_onnx.coverage import PROFILED, InputFigures, Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.individuals import Individuals
+from cleanai_onnx.profiles import Profile, learnt_from, require_same
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.result import ImageFacts, LayerFacts, Note, PreprocessingField, Result
-from cleanai_onnx.runner import Runner, is_whole
+from cleanai_onnx.runner import Ran, Runner, is_whole, unit_matrix
 
 if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
@@ -56,6 +57,10 @@ class Analyzer:
     per_image, per_layer : path, optional
         Where to write a CSV file with a row for each image, and one with a row for each image and
         layer.
+    profile : Profile, optional
+        What the training images taught, for the metrics that need it; see `cleanai_onnx.learn`.
+    profile_parameters : ProfileParameters, optional
+        Of those metrics.
 
     Examples
     --------
@@ -87,6 +92,8 @@ class Analyzer:
         adjacency: Adjacency = "rows",
         per_image: str | Path | None = None,
         per_layer: str | Path | None = None,
+        profile: Profile | None = None,
+        profile_parameters: ProfileParameters | None = None,
     ) -> None:
         if pair is not None and not (len(pair) == 2 and all(is_whole(one, 0) for one in pair)):
             raise UsageError(f"pair must be the positions of two images, not {pair!r}.")
@@ -110,6 +117,11 @@ class Analyzer:
             "adjacency": adjacency,
             **asdict(self.parameters),
         }
+        self._profile = profile
+        self._profile_parameters = profile_parameters or ProfileParameters()
+        if profile is not None:
+            self._options |= asdict(self._profile_parameters)
+        self._against: list[Any] = []
         self._pair, self._adjacency = pair, adjacency
         self._per_image, self._per_layer = per_image, per_layer
         self._closed = False
@@ -146,7 +158,14 @@ class Analyzer:
         """Make the session and the state. Called by the first `update` if not before."""
         self._runner.start()
         self._state = coverage.init(self.layers, self.parameters, self._runner.jax_device)
-        self._individuals = Individuals(self._state, self._pair, self._per_image, self._per_layer)
+        if self._profile is not None:
+            require_same(self._profile, self.model.sha256, self.layers)
+            learnt = learnt_from(self._profile)
+            self._against = [family.init(learnt, self._profile_parameters) for family in PROFILED]
+        further = [name for family in PROFILED for name in family.scores] if self._against else []
+        self._individuals = Individuals(
+            self._state, self._pair, self._per_image, self._per_layer, further
+        )
 
     def update(
         self,
@@ -195,7 +214,22 @@ class Analyzer:
         ran = self._runner.run(data)
         with self.record.phase("metrics"), runtime.on_device(self._runner.jax_device):
             self._state, figures = coverage.update(self._state, ran.activations, ran.valid)
-            self._individuals.add(self._state, figures, ran.activations, names, indexes)
+            further = self._measure_against(ran, figures)
+            self._individuals.add(self._state, figures, ran.activations, names, indexes, further)
+
+    def _measure_against(self, ran: Ran, figures: InputFigures) -> np.ndarray:
+        """Measure a batch against the profile; return ``(valid, scores)``, without one no score."""
+        if self._profile is None:
+            return np.empty((ran.valid, 0))
+        if self._profile.facts.view == "unit":
+            values = unit_matrix(ran)
+        else:
+            values = coverage.channel_matrix(self.layers, figures.channels, ran.valid)
+        scores = []
+        for number, family in enumerate(PROFILED):
+            self._against[number], found = family.update(self._against[number], values)
+            scores.append(found)
+        return np.concatenate(scores, axis=1)
 
     def result(
         self,
@@ -226,6 +260,8 @@ class Analyzer:
                 else None
             )
             tables = coverage.compute(self._state, pair, adjacency)
+            for family, state in zip(PROFILED, self._against, strict=False):
+                tables += tuple(family.compute(state))
             firing = coverage.firing(self._state)
         # Where tables were finished, the analyzer is done: no row can be added to them.
         self._closed |= self._individuals.finish()
@@ -247,6 +283,7 @@ class Analyzer:
             firing=firing,
             featured=self._individuals.featured(thumbnail),
             notes=(*notes, *self._notes()),
+            profile=None if self._profile is None else self._profile.facts,
         )
 
     def close(self) -> None:

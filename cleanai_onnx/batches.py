@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cleanai_onnx.errors import ImageError
+from cleanai_onnx.errors import ImageError, UsageError
 
-__all__ = ["as_array"]
+__all__ = ["are_paths", "as_array", "as_batches", "inputs_and_labels"]
+
+
+def are_paths(images: Any) -> bool:
+    """Return whether `images` names files and folders, and is no data."""
+    if isinstance(images, str | Path):
+        return True
+    return (
+        isinstance(images, Sequence)
+        and len(images) > 0
+        and all(isinstance(item, str | Path) for item in images)
+    )
+
+
+def as_batches(images: Any) -> Iterable[Any]:
+    """Return an iterable of batches: an array is one.
+
+    Raises
+    ------
+    UsageError
+        If `images` can be none.
+    """
+    if hasattr(images, "__array__"):
+        return [images]
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        raise UsageError(
+            "images must be a folder, a file, a pattern, an array or an iterable of batches, not "
+            f"{type(images).__name__}."
+        )
+    return images
+
+
+def inputs_and_labels(batch: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the inputs of a batch, and the class numbers that a data loader yields with them.
+
+    Raises
+    ------
+    ImageError
+        If the inputs are no array.
+    """
+    if not (isinstance(batch, tuple | list) and len(batch) > 0):
+        return as_array(batch), None
+    data = as_array(batch[0])
+    if len(batch) < 2 or not hasattr(batch[1], "__array__"):
+        return data, None
+    labels = as_array(batch[1])
+    return data, labels if labels.dtype.kind in "iu" and labels.shape == data.shape[:1] else None
 
 
 def as_array(batch: Any) -> np.ndarray:

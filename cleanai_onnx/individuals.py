@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ class Individuals:
         Positions of the two images to compare; by default the first two that come.
     per_image, per_layer : path, optional
         Where to write a row for each image, and for each image and layer.
+    further : sequence of str, optional
+        Names of scores that come with each image, besides those of the metrics' figures.
 
     Raises
     ------
@@ -45,9 +48,11 @@ class Individuals:
         pair: tuple[int, int] | None = None,
         per_image: str | Path | None = None,
         per_layer: str | Path | None = None,
+        further: Sequence[str] = (),
     ) -> None:
         self._layers, self._parameters = state.layers, state.parameters
-        self._names = coverage.score_names(state.parameters)
+        self._layer_names = coverage.score_names(state.parameters)
+        self._names = (*self._layer_names, *further)
         self._extremes = coverage.Extremes(self._names, FEATURED)
         self._wanted = pair
         self._pair: dict[int, tuple[str, list[Array]]] = {}
@@ -59,7 +64,7 @@ class Individuals:
                 self._tables.append(self._image_table)
             if per_layer is not None:
                 layers = [layer.name for layer in state.layers]
-                self._layer_table = LayerTable(per_layer, self._names, layers)
+                self._layer_table = LayerTable(per_layer, self._layer_names, layers)
                 self._tables.append(self._layer_table)
         except BaseException:
             self.discard()
@@ -72,10 +77,15 @@ class Individuals:
         activations: Sequence[Array],
         names: Sequence[str],
         indexes: Sequence[int],
+        further: np.ndarray,
     ) -> None:
-        """Follow the images of a batch that `state` has just measured."""
+        """Follow the images of a batch that `state` has just measured.
+
+        `further` is ``(images, scores)`` float64, in the order of the names that were given.
+        """
         before = state.inputs - len(names)
         scores = coverage.scores_of(figures, self._layers, self._parameters, before)
+        scores = replace(scores, model=np.concatenate([scores.model, further], axis=1))
         self._extremes.add(names, indexes, scores)
         if self._image_table is not None:
             self._image_table.add(names, indexes, scores.model)
@@ -115,7 +125,7 @@ class Individuals:
                 },
                 layers={
                     name: tuple(values.tolist())
-                    for name, values in zip(self._names, image.layers.T, strict=True)
+                    for name, values in zip(self._layer_names, image.layers.T, strict=True)
                     if not np.isnan(values).any()
                 },
                 thumbnail=thumbnail(image.index),

@@ -15,7 +15,7 @@ from typing import Any
 from cleanai_onnx._version import __version__
 from cleanai_onnx.result import RunFacts
 
-__all__ = ["RunRecord", "device_name"]
+__all__ = ["RunRecord", "device_name", "versions"]
 
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "jax", "jaxlib", "numpy", "pillow")
 
@@ -25,12 +25,14 @@ class RunRecord:
 
     Attributes
     ----------
+    started : str
+        When it began, in UTC (ISO 8601).
     seconds : dict of str to float
         Seconds spent in each phase.
     """
 
     def __init__(self) -> None:
-        self._started = datetime.now(UTC)
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -48,14 +50,14 @@ class RunRecord:
         """Return the facts of the run so far."""
         return RunFacts(
             id=uuid.uuid4().hex,
-            started=self._started.isoformat(timespec="seconds"),
+            started=self.started,
             tool_version=__version__,
             device=device,
             provider=provider,
             graph_optimization="all",
             batch_size=batch_size,
             seconds={phase: round(value, 6) for phase, value in self.seconds.items()},
-            versions=_versions(),
+            versions=versions(),
             platform=platform.platform(),
             options=dict(options),
         )
@@ -68,11 +70,12 @@ def device_name(device: str, jax_device: Any) -> str:
     return f"CPU: {platform.machine()}, {os.cpu_count()} cores"
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            versions[package] = importlib.metadata.version(package)
+            found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return versions
+    return found

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT_VERSION",
+    "PROFILE_FORMAT_VERSION",
     "Column",
     "Conversion",
     "FeaturedImage",
@@ -27,6 +28,7 @@ __all__ = [
     "ModelFacts",
     "Note",
     "PreprocessingField",
+    "ProfileFacts",
     "Result",
     "RunFacts",
     "SkippedImage",
@@ -37,6 +39,9 @@ __all__ = [
 
 FORMAT_VERSION = 1
 """Version of the JSON form. It grows by one whenever a reader of the old form would break."""
+
+PROFILE_FORMAT_VERSION = 1
+"""The same of a stored profile."""
 
 View = Literal["unit", "channel"]
 Cell = str | int | float | None
@@ -217,11 +222,71 @@ class Note:
 
 
 @dataclass(frozen=True)
+class ProfileFacts:
+    """What a profile is of, and how it was made.
+
+    Attributes
+    ----------
+    model, model_sha256
+        The model's name and hash.
+    view
+        The neuron view of the moments.
+    layers
+        The tapped layers, in order.
+    preprocessing
+        How images became inputs.
+    sources
+        Where the images came from, one entry for each run that was merged.
+    images
+        How many were used; `skipped` could not be.
+    labels
+        Where labels came from; `labelled` images had one, `correct` of them were predicted so.
+    classes
+        How many classes the model has; None where it has none.
+    traced
+        The layers whose traces are kept, and whose relevance is summed.
+    traces
+        The traces of how many images are kept at most.
+    composite
+        The rules of the relevance that was summed; empty if none was.
+    relevance_of
+        Which images' relevance was summed: ``correct`` (those that the model classified as they
+        are labelled) or ``all``.
+    remarks
+        What could not be learnt, and why.
+    versions, started
+        With what, and when.
+    """
+
+    model: str
+    model_sha256: str
+    view: View
+    layers: tuple[LayerFacts, ...]
+    preprocessing: tuple[PreprocessingField, ...]
+    sources: tuple[str, ...]
+    images: int
+    skipped: int
+    labels: str
+    labelled: int
+    correct: int
+    classes: int | None
+    traced: tuple[str, ...]
+    traces: int
+    composite: str
+    relevance_of: str
+    remarks: tuple[str, ...]
+    versions: Mapping[str, str]
+    started: str
+    format_version: int = PROFILE_FORMAT_VERSION
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything that an analysis found.
 
     `firing[i][c]` counts the images on which channel `c` of layer `i` fired: at least one of its
-    units was above zero. A channel that never fired is dead for this suite.
+    units was above zero. A channel that never fired is dead for this suite. `profile` says what the
+    metrics that need training images were measured against.
     """
 
     model: ModelFacts
@@ -233,6 +298,7 @@ class Result:
     firing: tuple[tuple[int, ...], ...]
     featured: tuple[FeaturedImage, ...] = ()
     notes: tuple[Note, ...] = ()
+    profile: ProfileFacts | None = None
     format_version: int = field(default=FORMAT_VERSION)
 
     def table(self, metric: str, view: View = "unit") -> Table:

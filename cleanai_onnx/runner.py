@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.coverage import Array
     from cleanai_onnx.graph import ModelProto
 
-__all__ = ["Ran", "Runner", "is_whole"]
+__all__ = ["Ran", "Runner", "is_whole", "unit_matrix"]
 
 
 class Ran(NamedTuple):
@@ -271,6 +271,11 @@ def _decision_row(every: graph.Taps, decision: graph.Taps) -> tuple[int, int] | 
     layer = every.layers[row]
     # A map of classes has a class for each position, and a single value has none.
     return (row, layer.units) if layer.units == max(layer.shape) > 1 else None
+
+
+def unit_matrix(ran: Ran) -> np.ndarray:
+    """Return the units of all layers, one layer after the other: ``(valid, N)`` float32."""
+    return np.concatenate([np.asarray(a)[: ran.valid] for a in ran.activations], axis=1)
 
 
 def is_whole(value: object, least: int) -> bool:

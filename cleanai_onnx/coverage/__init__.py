@@ -9,6 +9,8 @@ from cleanai_onnx.coverage.engine import (
     InputFigures,
     PairEvidence,
     State,
+    channel_matrix,
+    channel_values,
     count_pairs,
     firing,
     init,
@@ -20,20 +22,26 @@ from cleanai_onnx.coverage.evidence import compute
 from cleanai_onnx.coverage.featured import Extremes
 from cleanai_onnx.coverage.kernels import STATE_BYTES
 from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters
-from cleanai_onnx.coverage.registry import METRICS
+from cleanai_onnx.coverage.profiled import Learnt, ProfileParameters
+from cleanai_onnx.coverage.registry import METRICS, PROFILED
 from cleanai_onnx.coverage.scores import Scores, score_names, scores_of
 
 __all__ = [
     "CLEANAI_INTERVALS",
     "METRICS",
+    "PROFILED",
     "STATE_BYTES",
     "Array",
     "Extremes",
     "InputFigures",
+    "Learnt",
     "PairEvidence",
     "Parameters",
+    "ProfileParameters",
     "Scores",
     "State",
+    "channel_matrix",
+    "channel_values",
     "compute",
     "count_pairs",
     "firing",

@@ -33,7 +33,9 @@ __all__ = [
     "PairEvidence",
     "State",
     "ViewTotals",
+    "channel_matrix",
     "channel_state",
+    "channel_values",
     "count_pairs",
     "counter_names",
     "firing",
@@ -84,12 +86,14 @@ class InputFigures(NamedTuple):
     """The figures of each input of one batch.
 
     `counts[view]` is ``(B, layers, counters)`` int32, in the order of `counter_names`;
-    `top_sum[view]` and `mean[view]` are ``(B, layers)`` float32.
+    `top_sum[view]` and `mean[view]` are ``(B, layers)`` float32. `channels` are the values of the
+    channels of each of the `groups` of layers, on the device: see `channel_matrix`.
     """
 
     counts: dict[View, np.ndarray]
     top_sum: dict[View, np.ndarray]
     mean: dict[View, np.ndarray]
+    channels: tuple[Array, ...]
 
 
 class PairEvidence(NamedTuple):
@@ -195,7 +199,7 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     units, channels = list(state.units), []
     # What each kernel found of each input: counts and sums, and which channels fired.
     of_units: list[Any] = [None] * len(flat)
-    of_groups = []
+    of_groups, all_values = [], []
     for group, of_group in zip(groups(state.layers), state.channels, strict=True):
         values = kernels.empty((len(group.layers), flat[0].shape[0], group.width))
         means, scales = [], []
@@ -211,6 +215,7 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
                 of_units[index] = counts, sums
             means.append(mean)
             scales.append(scale)
+        all_values.append(values)
         after, *found = kernels.channels(of_group, values, means, scales, rows, bound_rows)
         channels.append(after)
         of_groups.append(found)
@@ -230,7 +235,7 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
                 # unit is above zero.
                 fires = np.asarray(kernels.fired(flat[index], rows, **_form(layer)))
             fired[index] = fired[index] + fires
-    figures = _figures(arrived, valid)
+    figures = _figures(arrived, valid, tuple(all_values))
     # The memory of the activations is free again when everything that reads it has ended.
     jax.block_until_ready((units, channels))
     new = replace(
@@ -252,13 +257,59 @@ def _form(layer: LayerFacts) -> dict[str, Any]:
     return {"shape": layer.shape, "channel_axis": layer.channel_axis}
 
 
-def _figures(arrived: list[tuple[np.ndarray, ...]], valid: int) -> InputFigures:
+def _figures(
+    arrived: list[tuple[np.ndarray, ...]], valid: int, channels: tuple[Array, ...]
+) -> InputFigures:
     counts, top_sum, mean = {}, {}, {}
     for view, place in zip(BOTH_VIEWS, (0, 2), strict=True):
         counts[view] = np.stack([layer[place][:valid] for layer in arrived], axis=1)
         sums = np.stack([layer[place + 1][:valid] for layer in arrived], axis=1)
         mean[view], top_sum[view] = sums[..., 0], sums[..., 1]
-    return InputFigures(counts, top_sum, mean)
+    return InputFigures(counts, top_sum, mean, channels)
+
+
+def channel_values(
+    layers: tuple[LayerFacts, ...], activations: Sequence[Array], parameters: Parameters
+) -> tuple[Array, ...]:
+    """Return the values of all channels, where nothing else of a batch is wanted.
+
+    The arguments are those of `update`, the values those of `InputFigures.channels`.
+    """
+    kernels = kernels_for(parameters)
+    found = []
+    for group in groups(layers):
+        values = kernels.empty((len(group.layers), activations[0].shape[0], group.width))
+        for place, index in enumerate(group.layers):
+            a = activations[index]
+            a = a if a.ndim == 2 else a.reshape(a.shape[0], -1)
+            values, _ = kernels.channel_means(values, a, np.int32(place), **_form(layers[index]))
+        found.append(values)
+    return tuple(found)
+
+
+def channel_matrix(
+    layers: tuple[LayerFacts, ...], channels: Sequence[Array], valid: int
+) -> np.ndarray:
+    """Bring the values of the groups of layers to the host, and into the order of the layers.
+
+    Parameters
+    ----------
+    layers : tuple of LayerFacts
+    channels : sequence of Array
+        ``(L, B, width)`` for each of the `groups`, from `update` or `channel_values`.
+    valid : int
+        How many of the B rows are inputs.
+
+    Returns
+    -------
+    array
+        ``(valid, C)`` float32, C the channels of all layers, one layer after the other.
+    """
+    found: list[Any] = [None] * len(layers)
+    for group, values in zip(groups(layers), jax.device_get(tuple(channels)), strict=True):
+        for place, index in enumerate(group.layers):
+            found[index] = values[place, :valid, : layers[index].channels]
+    return np.concatenate(found, axis=1)
 
 
 def _added(totals: ViewTotals, figures: InputFigures, view: View) -> ViewTotals:

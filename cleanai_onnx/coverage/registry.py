@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from cleanai_onnx.coverage import activation, boundary, change, interaction, intervals, top
+from cleanai_onnx.coverage.corners import CORNERS
 from cleanai_onnx.coverage.metric import Metric
+from cleanai_onnx.coverage.profiled import ProfiledMetric
+from cleanai_onnx.coverage.sections import SECTIONS
 
-__all__ = ["METRICS"]
+__all__ = ["METRICS", "PROFILED"]
 
 _FAMILIES = (activation, top, intervals, boundary, change, interaction)
 
@@ -17,3 +20,6 @@ METRICS: dict[str, Metric] = {
         key=lambda metric: ("input", "pair", "suite").index(metric.card.scope),
     )
 }
+
+PROFILED: tuple[ProfiledMetric, ...] = (CORNERS, SECTIONS)
+"""The metrics that need a profile, family by family."""

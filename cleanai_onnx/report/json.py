@@ -27,13 +27,15 @@ from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.report.names import printable
 from cleanai_onnx.result import FORMAT_VERSION, Cell, Column, Result, Table
 
-__all__ = ["dumps", "loads", "read", "render", "schema", "text_of"]
+__all__ = ["dumps", "loads", "read", "record_from", "render", "schema", "text_of"]
+
+Record = TypeVar("Record")
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LINE = 96
@@ -60,24 +62,7 @@ def loads(text: str) -> Result:
     UsageError
         If the text is not JSON, not a result, or of a newer format version.
     """
-    try:
-        tree = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise UsageError("this is not a stored result: its JSON is nested too deeply") from None
-    except ValueError as error:
-        raise UsageError(
-            f"this is not a stored result: it is not valid JSON ({printable(str(error), 120)})"
-        ) from error
-    if not isinstance(tree, dict) or "format_version" not in tree:
-        raise UsageError("this is not a stored result: it has no format_version")
-    version = tree["format_version"]
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise UsageError("this is not a stored result: its format_version is not a number from 1")
-    if version > FORMAT_VERSION:
-        raise UsageError(
-            f"this result has format version {version}, newer than version {FORMAT_VERSION} that "
-            "this program reads: upgrade cleanai-onnx"
-        )
+    tree = _versioned(text, FORMAT_VERSION, "result")
     try:
         result = cast(Result, _decode(Result, tree, "result"))
         result = replace(result, tables=tuple(_with_numbers(table) for table in result.tables))
@@ -87,6 +72,48 @@ def loads(text: str) -> Result:
     except RecursionError:
         raise UsageError("this stored result is broken: it is nested too deeply") from None
     return result
+
+
+def record_from(kind: type[Record], text: str, version: int) -> Record:
+    """Return the record of the dataclass `kind` that `text_of` wrote.
+
+    `version` is the newest format version that is known.
+
+    Raises
+    ------
+    UsageError
+        If the text is not JSON, not such a record, or of a newer format version.
+    """
+    tree = _versioned(text, version, "record")
+    try:
+        return cast(Record, _decode(kind, tree, "record"))
+    except _UnfitError as unfit:
+        raise UsageError(f"this stored record is broken: {printable(str(unfit), 300)}") from None
+    except RecursionError:
+        raise UsageError("this stored record is broken: it is nested too deeply") from None
+
+
+def _versioned(text: str, newest: int, what: str) -> dict[str, Any]:
+    """Return the members of a stored object that has a format version we know."""
+    try:
+        tree = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise UsageError(f"this is not a stored {what}: its JSON is nested too deeply") from None
+    except ValueError as error:
+        raise UsageError(
+            f"this is not a stored {what}: it is not valid JSON ({printable(str(error), 120)})"
+        ) from error
+    if not isinstance(tree, dict) or "format_version" not in tree:
+        raise UsageError(f"this is not a stored {what}: it has no format_version")
+    version = tree["format_version"]
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise UsageError(f"this is not a stored {what}: its format_version is not a number from 1")
+    if version > newest:
+        raise UsageError(
+            f"this {what} has format version {version}, newer than version {newest} that "
+            "this program reads: upgrade cleanai-onnx"
+        )
+    return tree
 
 
 def read(path: str | Path) -> Result:

@@ -1,0 +1,147 @@
+"""Boundary coverage of DeepGauge: neurons that left the range they had on the training images.
+
+For a neuron with the range [low, high] and the standard deviation sd over the training images, and
+a margin of k deviations (Ma et al., DeepGauge, ASE 2018, section 3.2):
+
+* its lower corner is covered if a < low - k·sd for some input of the suite,
+* its upper corner is covered if a > high + k·sd for some input.
+
+`nbc-suite` is (lower + upper corners covered) / 2N, `snac` upper corners covered / N. Comparisons
+are strict: with ≤ and ≥, every ReLU that was ever 0 in training would cover its lower corner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from cleanai_onnx.coverage.metric import Card, ratio
+from cleanai_onnx.coverage.profiled import Learnt, ProfiledMetric, ProfileParameters
+from cleanai_onnx.result import Column, Table
+
+__all__ = ["CORNERS", "CornerState"]
+
+_SOURCE = "Ma et al., DeepGauge (ASE 2018), section 3.2"
+_NBC = Card("suite", True, True, True, f"{_SOURCE}, NBC", needs_profile=True)
+_SNAC = Card("suite", True, True, True, f"{_SOURCE}, SNAC", needs_profile=True)
+_NAMES = ("outside training range", "adds nbc-suite")
+
+
+@dataclass(frozen=True, eq=False)
+class CornerState:
+    """Which corners were covered: two arrays of ``(N,)`` booleans."""
+
+    learnt: Learnt
+    margin: float
+    below: npt.NDArray[np.bool_]
+    above: npt.NDArray[np.bool_]
+
+
+def init(learnt: Learnt, parameters: ProfileParameters) -> CornerState:
+    """Return the state before the first input."""
+    none = np.zeros(sum(learnt.sizes), np.bool_)
+    return CornerState(learnt, parameters.margin, none, none.copy())
+
+
+def update(
+    state: CornerState, values: npt.NDArray[np.float32]
+) -> tuple[CornerState, npt.NDArray[np.float64]]:
+    """Look for corners in ``(B, N)`` values; scored is how many an input reached, and added."""
+    learnt = state.learnt
+    width = state.margin * learnt.deviation
+    # A neuron that was never a number in training has no range to leave.
+    known = learnt.low <= learnt.high
+    below = (values < learnt.low - width) & known
+    above = (values > learnt.high + width) & known
+    scores = np.empty((len(values), len(_NAMES)))
+    scores[:, 0] = below.sum(axis=1) + above.sum(axis=1)
+    seen_below, seen_above = state.below, state.above
+    for row in range(len(values)):
+        scores[row, 1] = (below[row] & ~seen_below).sum() + (above[row] & ~seen_above).sum()
+        seen_below |= below[row]
+        seen_above |= above[row]
+    return replace(state, below=seen_below, above=seen_above), scores
+
+
+def merge(a: CornerState, b: CornerState) -> CornerState:
+    """Return the state of both suites together."""
+    return replace(a, below=a.below | b.below, above=a.above | b.above)
+
+
+def compute(state: CornerState) -> tuple[Table, Table]:
+    """Return the tables of `nbc-suite` and `snac`."""
+    learnt = state.learnt
+    below, above = learnt.by_layer(state.below), learnt.by_layer(state.above)
+    sizes = learnt.sizes
+    rows = tuple(
+        (name, low, high, 2 * size, ratio(low + high, 2 * size))
+        for name, low, high, size in zip(learnt.layers, below, above, sizes, strict=True)
+    )
+    lower, upper, neurons = sum(below), sum(above), sum(sizes)
+    unseen = int((learnt.low > learnt.high).sum())
+    notes = (
+        (f"{unseen:,} neurons were never a number in training: they have no range to leave.",)
+        if unseen
+        else ()
+    )
+    nbc = Table(
+        metric="nbc-suite",
+        view=learnt.view,
+        title="Neuron boundary coverage of the suite",
+        definition=(
+            "Each neuron has a lower corner, below low - k·sd, and an upper corner, above high + "
+            "k·sd, where low, high and sd are its minimum, maximum and standard deviation over "
+            "the training images. Corners reached by at least one image, over 2N."
+        ),
+        source=_NBC.source,
+        parameters={"k": state.margin},
+        columns=(
+            Column("layer", "text"),
+            Column("below", "count"),
+            Column("above", "count"),
+            Column("corners", "count"),
+            Column("coverage", "ratio"),
+        ),
+        rows=rows,
+        total=("all layers", lower, upper, 2 * neurons, ratio(lower + upper, 2 * neurons)),
+        notes=notes,
+    )
+    snac = Table(
+        metric="snac",
+        view=learnt.view,
+        title="Strong neuron activation coverage",
+        definition=(
+            "Neurons above high + k·sd for at least one image, over all neurons, where high and sd "
+            "are the maximum and the standard deviation over the training images."
+        ),
+        source=_SNAC.source,
+        parameters={"k": state.margin},
+        columns=(
+            Column("layer", "text"),
+            Column("covered", "count"),
+            Column("total", "count"),
+            Column("coverage", "ratio"),
+        ),
+        rows=tuple(
+            (name, high, size, ratio(high, size))
+            for name, high, size in zip(learnt.layers, above, sizes, strict=True)
+        ),
+        total=("all layers", upper, neurons, ratio(upper, neurons)),
+        notes=notes,
+    )
+    return nbc, snac
+
+
+CORNERS = ProfiledMetric(
+    cards=(
+        ("nbc-suite", "Neuron boundary coverage of the suite", _NBC),
+        ("snac", "Strong neuron activation coverage", _SNAC),
+    ),
+    scores=_NAMES,
+    init=init,
+    update=update,
+    merge=merge,
+    compute=compute,
+)

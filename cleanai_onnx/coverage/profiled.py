@@ -1,0 +1,119 @@
+"""Metrics that measure a suite against what the training images taught.
+
+They look at the same few values of each input (its channels, or its units where the profile is of
+units), so they are numpy on the host: there is nothing to compile, and every comparison is IEEE's.
+A metric is `init`, `update`, `merge` and `compute` over an explicit state of fixed size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cleanai_onnx.coverage.metric import Card
+from cleanai_onnx.errors import UsageError
+from cleanai_onnx.result import Table, View
+
+__all__ = ["Learnt", "ProfileParameters", "ProfiledMetric"]
+
+
+@dataclass(frozen=True)
+class ProfileParameters:
+    """What the user may choose of the metrics that need a profile.
+
+    Attributes
+    ----------
+    sections : int
+        k of `kmnc`: into how many equal sections a neuron's range is divided.
+    margin : float
+        The bounds of `nbc-suite` and `snac` are widened by so many standard deviations.
+
+    Raises
+    ------
+    UsageError
+        If a value cannot be used; the sentence names the flag.
+    """
+
+    sections: int = 1000
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning."""
+        if not isinstance(self.sections, int) or not 1 <= self.sections <= MOST_SECTIONS:
+            raise UsageError(
+                f"--sections must be a whole number from 1 to {MOST_SECTIONS:,}, not "
+                f"{self.sections!r}."
+            )
+        if not isinstance(self.margin, int | float) or not 0 <= self.margin < np.inf:
+            raise UsageError(f"--margin must be a number of at least 0, not {self.margin!r}.")
+
+
+MOST_SECTIONS = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What a profile says of the N neurons of all layers, one layer after the other.
+
+    Attributes
+    ----------
+    view : View
+        The neurons' view.
+    layers : tuple of str
+        Names.
+    sizes : tuple of int
+        How many of the neurons belong to each layer.
+    low, high : array
+        ``(N,)`` float32, their extrema over the training images.
+    deviation : array
+        ``(N,)`` float64, their standard deviations.
+    ranged : array
+        ``(N,)`` booleans: whether they took at least two different, finite values.
+    """
+
+    view: View
+    layers: tuple[str, ...]
+    sizes: tuple[int, ...]
+    low: npt.NDArray[np.float32]
+    high: npt.NDArray[np.float32]
+    deviation: npt.NDArray[np.float64]
+    ranged: npt.NDArray[np.bool_]
+
+    def by_layer(self, per_neuron: npt.NDArray[Any]) -> list[int]:
+        """Sum whole numbers or booleans ``(N,)`` within each layer, exactly."""
+        ends = np.cumsum((0, *self.sizes))
+        sums = np.concatenate([[0], np.cumsum(per_neuron, dtype=np.int64)])
+        return np.diff(sums[ends]).tolist()
+
+
+@dataclass(frozen=True)
+class ProfiledMetric:
+    """A family of metrics that share a state.
+
+    Attributes
+    ----------
+    cards : tuple of (id, title, Card)
+        The metrics of the family.
+    scores : tuple of str
+        Names of what `update` says of each input.
+    init : callable
+        ``(learnt, parameters) -> state``, the identity of `merge`.
+    update : callable
+        ``(state, values) -> (state, scores)`` for ``(B, N)`` float32 values of the neurons; the
+        scores are ``(B, len(scores))`` float64, the arrays of the old state are given up.
+    merge : callable
+        ``(state, state) -> state``, associative and commutative.
+    compute : callable
+        ``(state) -> tables``.
+    """
+
+    cards: tuple[tuple[str, str, Card], ...]
+    scores: tuple[str, ...]
+    init: Callable[[Learnt, ProfileParameters], Any]
+    update: Callable[[Any, npt.NDArray[np.float32]], tuple[Any, npt.NDArray[np.float64]]]
+    merge: Callable[[Any, Any], Any]
+    compute: Callable[[Any], Sequence[Table]]

@@ -1,0 +1,69 @@
+"""From a suite of images to whoever takes their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from cleanai_onnx import inputs
+from cleanai_onnx.provenance import RunRecord
+from cleanai_onnx.result import SkippedImage
+
+__all__ = ["Consumer", "Progress", "feed"]
+
+Progress = Callable[[int], Callable[[int], None]]
+"""Called with the number of images; what it returns is called with how many of them are done."""
+
+
+class Consumer(Protocol):
+    """Takes batches, once it knows their shape and has been started."""
+
+    record: RunRecord
+
+    @property
+    def batch_size(self) -> int:
+        """How many inputs it takes at once, after `prepare`."""
+
+    def prepare(self, item_shape: Sequence[int], most: int | None = None) -> None:
+        """Get to know the shape of one input, and how many there will be at most."""
+
+    def start(self) -> None:
+        """Make everything ready that the first batch needs."""
+
+    def update(
+        self, batch: np.ndarray, names: Sequence[str] | None, indexes: Sequence[int] | None
+    ) -> None:
+        """Take a batch."""
+
+
+def feed(
+    consumer: Consumer,
+    suite: inputs.Suite,
+    preprocessing: inputs.Preprocessing | inputs.Unchanged,
+    *,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> tuple[SkippedImage, ...]:
+    """Give all images of a suite to a consumer, and return those that were skipped.
+
+    Raises
+    ------
+    ImageError
+        If no image can be used, or one cannot and `strict` is set.
+    """
+    consumer.prepare(preprocessing.item_shape, most=len(suite))
+    done = progress(len(suite)) if progress is not None else None
+    # Decoding starts here, and goes on while the session and the kernels are made.
+    with inputs.stream(suite, preprocessing, consumer.batch_size, strict=strict) as batches:
+        consumer.start()
+        while True:
+            with consumer.record.phase("wait for images"):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            consumer.update(batch.data[: batch.valid], batch.names, batch.indexes)
+            if done is not None:
+                done(batches.used + len(batches.skipped))
+        return batches.skipped

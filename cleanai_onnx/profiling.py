@@ -1,0 +1,169 @@
+"""Learning in one call: a model and its training images in, a `Profile` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cleanai_onnx import inputs, runtime
+from cleanai_onnx.batches import are_paths, as_batches, inputs_and_labels
+from cleanai_onnx.errors import UsageError
+from cleanai_onnx.feeding import Progress, feed
+from cleanai_onnx.profiles import LAST_HIDDEN, TRACES, Profile, Profiler
+from cleanai_onnx.profiles.labels import Labels, find_labels
+from cleanai_onnx.result import View
+
+if TYPE_CHECKING:
+    from cleanai_onnx.graph import ModelProto
+
+__all__ = ["learn"]
+
+
+def learn(
+    model: str | Path | bytes | ModelProto,
+    images: str | Path | Sequence[str | Path] | np.ndarray | Iterable[Any],
+    *,
+    labels: str | Path = "auto",
+    view: View = "channel",
+    layers: Sequence[str] = (LAST_HIDDEN,),
+    traces: int = TRACES,
+    composite: str = "epsilon",
+    taps: Sequence[str] = ("activations",),
+    input_name: str | None = None,
+    input_values: Mapping[str, str] | None = None,
+    preset: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    preprocessing_file: str | Path | None = None,
+    preprocessing_config: Mapping[str, Any] | None = None,
+    device: runtime.Device = "auto",
+    batch_size: int | None = None,
+    threads: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Profile:
+    """Learn from training images what the neurons of a model do.
+
+    Parameters
+    ----------
+    model : path, bytes or onnx.ModelProto
+    images
+        As for `cleanai_onnx.analyze`. An iterable of batches may yield (inputs, labels).
+    labels : str or path
+        The true classes of images of a folder: ``"auto"`` takes the names of the folders that they
+        lie in, where these can be the model's classes; ``"folders"`` fails where they cannot;
+        ``"none"``; or a CSV file with the columns ``image`` and ``label``.
+    view, layers, traces, composite
+        See `cleanai_onnx.profiles.Profiler`.
+    taps, input_name, input_values, device, batch_size, threads
+        See `cleanai_onnx.Analyzer`.
+    preset, preprocessing, preprocessing_file, preprocessing_config, limit, seed, strict, progress
+        See `cleanai_onnx.analyze`.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    ModelError, ImageError, UsageError
+        With one sentence that says what is wrong and what to do.
+    """
+    paths = are_paths(images)
+    wants_labels = str(labels) != "none"
+    profiler = Profiler(
+        model,
+        taps=taps,
+        view=view,
+        layers=layers,
+        traces=traces,
+        composite=composite,
+        input_name=input_name,
+        input_values=input_values,
+        device=device,
+        batch_size=batch_size,
+        threads=threads,
+    )
+    if not paths:
+        if preset or preprocessing or preprocessing_file or preprocessing_config:
+            raise UsageError(
+                "preset and preprocessing are for images of a folder; batches of your own are fed "
+                "as they are."
+            )
+        return _learn_batches(profiler, as_batches(images), limit, wants_labels)
+
+    suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
+    resolved = inputs.resolve_preprocessing(
+        profiler.image_input,
+        given=preprocessing or {},
+        config=preprocessing_config,
+        preset=preset,
+        file=None if preprocessing_file is None else Path(preprocessing_file),
+        model_path=Path(model) if isinstance(model, str | Path) else None,
+        metadata=profiler.model.metadata,
+        suite=suite,
+    )
+    consumer = _Labelled(profiler, suite, labels)
+    skipped = feed(consumer, suite, resolved.preprocessing, strict=strict, progress=progress)
+    return profiler.profile(
+        preprocessing=resolved.fields,
+        source=suite.source,
+        skipped=len(skipped),
+        labels=consumer.labels.origin,
+        remarks=consumer.remarks,
+    )
+
+
+class _Labelled:
+    """A profiler that is given the labels of images by their names."""
+
+    def __init__(self, profiler: Profiler, suite: inputs.Suite, wanted: str | Path) -> None:
+        self._profiler, self._suite, self._wanted = profiler, suite, wanted
+        self.record = profiler.record
+        self.labels = Labels({}, "none")
+        self.remarks: tuple[str, ...] = ()
+
+    @property
+    def batch_size(self) -> int:
+        return self._profiler.batch_size
+
+    def prepare(self, item_shape: Sequence[int], most: int | None = None) -> None:
+        self._profiler.prepare(item_shape, most)
+
+    def start(self) -> None:
+        self._profiler.start()
+        names = [self._suite.name(index) for index in range(len(self._suite))]
+        self.labels, why = find_labels(self._wanted, names, self._profiler.classes)
+        self._profiler.labelled = bool(self.labels.numbers)
+        if why and str(self._wanted) != "none":
+            self.remarks = (f"images have no labels: {why}",)
+
+    def update(
+        self, batch: np.ndarray, names: Sequence[str] | None, indexes: Sequence[int] | None
+    ) -> None:
+        self._profiler.update(batch, names, indexes, self.labels.of(names or ()))
+
+
+def _learn_batches(
+    profiler: Profiler, batches: Iterable[Any], limit: int | None, wants_labels: bool
+) -> Profile:
+    left = limit
+    for batch in batches:
+        data, labels = inputs_and_labels(batch)
+        if left is not None:
+            data = data[:left]
+            labels = None if labels is None else labels[:left]
+        if not wants_labels:
+            labels = None
+        if not profiler.inputs:
+            profiler.labelled = labels is not None
+        profiler.update(data, labels=None if labels is None else labels.tolist())
+        if left is not None:
+            left -= len(data)
+            if left <= 0:
+                break
+    return profiler.profile(labels="batches" if profiler.labelled else "none")
