@@ -19,7 +19,7 @@ from cleanai_onnx._version import __version__
 if TYPE_CHECKING:
     from cleanai_onnx.analysis import analyze
     from cleanai_onnx.analyzer import Analyzer
-    from cleanai_onnx.coverage import Parameters
+    from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.errors import (
         CleanAIError,
         ImageError,
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
         OutputError,
         UsageError,
     )
+    from cleanai_onnx.profiles import Profile
+    from cleanai_onnx.profiles import load as load_profile
+    from cleanai_onnx.profiles import merge as merge_profiles
+    from cleanai_onnx.profiles import save as save_profile
+    from cleanai_onnx.profiling import learn
     from cleanai_onnx.relevance import Attribution, Explainer, attribute
     from cleanai_onnx.report import read as load_result
     from cleanai_onnx.result import Result
@@ -40,18 +45,30 @@ __all__ = [
     "ModelError",
     "OutputError",
     "Parameters",
+    "Profile",
+    "ProfileParameters",
     "Result",
     "UsageError",
     "__version__",
     "analyze",
     "attribute",
+    "learn",
+    "load_profile",
     "load_result",
+    "merge_profiles",
+    "save_profile",
 ]
 
 _HOMES = {
     "Analyzer": ("cleanai_onnx.analyzer", "Analyzer"),
     "analyze": ("cleanai_onnx.analysis", "analyze"),
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
+    "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),
+    "Profile": ("cleanai_onnx.profiles", "Profile"),
+    "learn": ("cleanai_onnx.profiling", "learn"),
+    "load_profile": ("cleanai_onnx.profiles", "load"),
+    "merge_profiles": ("cleanai_onnx.profiles", "merge"),
+    "save_profile": ("cleanai_onnx.profiles", "save"),
     "Result": ("cleanai_onnx.result", "Result"),
     "load_result": ("cleanai_onnx.report", "read"),
     **{

@@ -124,7 +124,7 @@ class Analyzer:
         self._against: list[Any] = []
         self._pair, self._adjacency = pair, adjacency
         self._per_image, self._per_layer = per_image, per_layer
-        self._closed = False
+        self._started = self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +140,7 @@ class Analyzer:
     @property
     def inputs(self) -> int:
         """How many inputs were measured."""
-        return self._state.inputs if self._runner.started else 0
+        return self._state.inputs if self._started else 0
 
     @property
     def layers(self) -> tuple[LayerFacts, ...]:
@@ -166,6 +166,7 @@ class Analyzer:
         self._individuals = Individuals(
             self._state, self._pair, self._per_image, self._per_layer, further
         )
+        self._started = True
 
     def update(
         self,
@@ -197,7 +198,7 @@ class Analyzer:
         if self._closed:
             raise UsageError("this analyzer is closed: make a new one to measure more.")
         data = self._runner.ready_for(batch)
-        if not self._runner.started:
+        if not self._started:
             self.start()
         before = self.inputs
         indexes = range(before, before + len(data)) if indexes is None else list(indexes)
@@ -292,7 +293,7 @@ class Analyzer:
         The same happens at the end of a ``with`` block. What was measured can still be read.
         """
         self._closed = True
-        if self._runner.started:
+        if self._started:
             self._individuals.discard()
 
     def _notes(self) -> Iterator[Note]:

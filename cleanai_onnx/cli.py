@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from cleanai_onnx.profiles import Profile
     from cleanai_onnx.result import Result
 
 __all__ = ["main"]
@@ -36,6 +37,9 @@ examples:
   cleanai-onnx report Analysis_model.json --output elsewhere/
   cleanai-onnx convert model.keras --analyze images/
   cleanai-onnx explain model.onnx images/
+  cleanai-onnx profile model.onnx train/ -o model.profile
+  cleanai-onnx model.onnx test/ --profile model.profile
+  cleanai-onnx combine a.profile b.profile -o all.profile
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
 """
@@ -70,6 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _convert(_convert_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["explain"]:
             return _explain(_explain_parser().parse_args(arguments[1:]))
+        if arguments[:1] == ["profile"]:
+            return _profile(_profile_parser().parse_args(arguments[1:]))
+        if arguments[:1] == ["combine"]:
+            return _combine(_combine_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["analyze"]:
             arguments = arguments[1:]
         return _analyze(_analyze_parser().parse_args(arguments))
@@ -248,6 +256,92 @@ def _explain_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _profile_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="cleanai-onnx profile",
+        description="Learn from training images what the neurons of a model do, for the metrics "
+        "that measure a suite against it.",
+        epilog="exit codes: 0 done, 2 usage, 3 model or images unusable, 4 internal error",
+        allow_abbrev=False,
+    )
+    _add_model_and_images(parser)
+    parser.add_argument(
+        "-o", "--out", metavar="FILE", help="the profile to write (default: MODEL.profile)"
+    )
+    learning = parser.add_argument_group("learning")
+    for option in config.LEARNING:
+        _add(learning, option)
+    taken = {"quiet", "no-progress"}
+    titles = {name: title for name, title in GROUPS.items() if name != "metrics"}
+    groups = {name: parser.add_argument_group(title) for name, title in titles.items()}
+    for option in config.OPTIONS:
+        if option.group in groups and (option.group != "output" or option.name in taken):
+            _add(groups[option.group], option)
+    return parser
+
+
+def _combine_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="cleanai-onnx combine",
+        description="Merge profiles of one model: the result is that of one pass over all images.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("profiles", nargs="+", metavar="PROFILE", help="profiles to merge")
+    parser.add_argument("-o", "--out", metavar="FILE", required=True, help="the profile to write")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def _profile(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments, config.OPTIONS, config.LEARNING)
+
+    from pathlib import Path
+
+    from cleanai_onnx import profiles
+    from cleanai_onnx.profiling import learn
+    from cleanai_onnx.report.names import file_stem
+
+    target = Path(arguments.out or f"{file_stem(Path(arguments.model).stem)}.profile")
+    _check_model_and_output(arguments.model, [target])
+    with _progress(settings["quiet"] or settings["no-progress"]) as progress:
+        profile = learn(
+            arguments.model,
+            arguments.images,
+            labels=settings["labels"],
+            view=settings["view"],
+            layers=settings["layers"],
+            traces=settings["traces"],
+            composite=settings["relevance-rules"],
+            taps=settings["taps"],
+            **_image_options(settings),
+            progress=progress,
+        )
+    return _keep(profiles.save(profile, target), profile, settings["quiet"])
+
+
+def _combine(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from cleanai_onnx import profiles
+
+    merged = profiles.merge([profiles.load(path) for path in arguments.profiles])
+    return _keep(profiles.save(merged, Path(arguments.out)), merged, arguments.quiet)
+
+
+def _keep(path: Path, profile: Profile, quiet: bool) -> int:
+    """Say what a profile that was written holds."""
+    if not quiet:
+        from cleanai_onnx.report.profile import describe
+
+        def show(console: Console) -> None:
+            for name, value in describe(profile.facts):
+                console.print(f"{name + ':':<13}{value}", markup=False, soft_wrap=True)
+
+        _print(show, [path])
+    return 0
+
+
 def _convert(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, config.OPTIONS, config.CONVERSION)
 
@@ -336,7 +430,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
     from cleanai_onnx import report
     from cleanai_onnx.analysis import analyze
-    from cleanai_onnx.coverage import Parameters
+    from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.report.names import file_stem
 
     folder = Path(settings["output"])
@@ -364,6 +458,10 @@ def _analyze(arguments: argparse.Namespace) -> int:
             **_image_options(settings),
             per_image=paths["csv"],
             per_layer=paths.get("layers"),
+            profile=settings["profile"],
+            profile_parameters=ProfileParameters(
+                sections=settings["sections"], margin=settings["margin"]
+            ),
             progress=progress,
         )
         for name in ("json", "pdf"):

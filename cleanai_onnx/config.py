@@ -19,7 +19,16 @@ from typing import Any, Literal
 from cleanai_onnx.converters.conversion import ATOL, RTOL
 from cleanai_onnx.errors import UsageError
 
-__all__ = ["CONVERSION", "EXPLANATION", "OPTIONS", "Option", "Settings", "Value", "gather"]
+__all__ = [
+    "CONVERSION",
+    "EXPLANATION",
+    "LEARNING",
+    "OPTIONS",
+    "Option",
+    "Settings",
+    "Value",
+    "gather",
+]
 
 FILES = ("cleanai-onnx.toml", "pyproject.toml")
 PREFIX = "CLEANAI_ONNX_"
@@ -31,7 +40,15 @@ MOST_INTERVALS = 100
 """Each is compiled into the kernels: a thousand of them take minutes."""
 
 Group = Literal[
-    "output", "model", "images", "preprocessing", "metrics", "run", "conversion", "explanation"
+    "output",
+    "model",
+    "images",
+    "preprocessing",
+    "metrics",
+    "run",
+    "conversion",
+    "explanation",
+    "learning",
 ]
 
 
@@ -314,6 +331,12 @@ OPTIONS: tuple[Option, ...] = (
            "KIND"),
     Option("cleanai-compat", _switch, False, "metrics",
            "CleanAI's departures: 0.05 in vv's second layer, k per layer in tknc", None),
+    Option("profile", _text, None, "metrics",
+           "what training images taught (see cleanai-onnx profile): adds nbc-suite, snac and kmnc",
+           "FILE"),
+    Option("sections", _whole(1), 1000, "metrics", "k of kmnc", "K"),
+    Option("margin", _tolerance, 0.0, "metrics",
+           "widen the bounds of nbc-suite and snac by K standard deviations", "K"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
@@ -354,7 +377,26 @@ EXPLANATION: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``explain`` alone."""
 
-_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION)
+LEARNING: tuple[Option, ...] = (
+    Option("view", _one_of("channel", "unit"), "channel", "learning",
+           "the neurons whose ranges are learnt: channel or unit (default: channel)", "VIEW"),
+    Option("labels", _text, "auto", "learning",
+           "true classes: auto (names of folders, where they can be classes), folders, none, or a "
+           "CSV file with the columns image and label", "WHAT"),
+    Option("layers", _list, ("last-hidden",), "learning",
+           "layers whose activation traces and relevance are kept: last-hidden, all, names or "
+           "patterns", "LIST"),
+    Option("traces", _whole(1), 10_000, "learning",
+           "keep the traces of N images, chosen by their content (default: 10000)", "N"),
+    Option("relevance-rules",
+           _one_of("epsilon", "epsilon-plus", "epsilon-alpha2-beta1", "none"), "epsilon",
+           "learning",
+           "rules of the relevance that is summed: epsilon (default), epsilon-plus, "
+           "epsilon-alpha2-beta1 or none", "NAME"),
+)  # fmt: skip
+"""Options of the command ``profile`` alone."""
+
+_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING)
 _BY_NAME = {option.name: option for option in _ALL}
 
 

@@ -17,15 +17,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.coverage.metric import Card, ratio
-from cleanai_onnx.coverage.profiled import Learnt, ProfiledMetric, ProfileParameters
+from cleanai_onnx.coverage.metric import Card, TableBody, ratio
+from cleanai_onnx.coverage.profiled import Definition, Learnt, ProfiledMetric, ProfileParameters
+from cleanai_onnx.coverage.tabulation import coverage_body
 from cleanai_onnx.result import Column, Table
 
 __all__ = ["CORNERS", "CornerState"]
 
 _SOURCE = "Ma et al., DeepGauge (ASE 2018), section 3.2"
-_NBC = Card("suite", True, True, True, f"{_SOURCE}, NBC", needs_profile=True)
-_SNAC = Card("suite", True, True, True, f"{_SOURCE}, SNAC", needs_profile=True)
+_NBC = Definition(
+    id="nbc-suite",
+    title="Neuron boundary coverage of the suite",
+    definition=(
+        "Each neuron has a lower corner, below low - k·sd, and an upper corner, above high + "
+        "k·sd, where low, high and sd are its minimum, maximum and standard deviation over the "
+        "training images. Corners reached by at least one image, over 2N."
+    ),
+    card=Card("suite", True, True, True, f"{_SOURCE}, NBC", needs_profile=True),
+)
+_SNAC = Definition(
+    id="snac",
+    title="Strong neuron activation coverage",
+    definition=(
+        "Neurons above high + k·sd for at least one image, over all neurons, where high and sd "
+        "are the maximum and the standard deviation over the training images."
+    ),
+    card=Card("suite", True, True, True, f"{_SOURCE}, SNAC", needs_profile=True),
+)
 _NAMES = ("outside training range", "adds nbc-suite")
 
 
@@ -48,7 +66,7 @@ def init(learnt: Learnt, parameters: ProfileParameters) -> CornerState:
 def update(
     state: CornerState, values: npt.NDArray[np.float32]
 ) -> tuple[CornerState, npt.NDArray[np.float64]]:
-    """Look for corners in ``(B, N)`` values; scored is how many an input reached, and added."""
+    """Look for corners in ``(B, N)`` values; the scores: how many an input reached, and added."""
     learnt = state.learnt
     width = state.margin * learnt.deviation
     # A neuron that was never a number in training has no range to leave.
@@ -72,9 +90,8 @@ def merge(a: CornerState, b: CornerState) -> CornerState:
 
 def compute(state: CornerState) -> tuple[Table, Table]:
     """Return the tables of `nbc-suite` and `snac`."""
-    learnt = state.learnt
+    learnt, sizes = state.learnt, state.learnt.sizes
     below, above = learnt.by_layer(state.below), learnt.by_layer(state.above)
-    sizes = learnt.sizes
     rows = tuple(
         (name, low, high, 2 * size, ratio(low + high, 2 * size))
         for name, low, high, size in zip(learnt.layers, below, above, sizes, strict=True)
@@ -86,59 +103,25 @@ def compute(state: CornerState) -> tuple[Table, Table]:
         if unseen
         else ()
     )
-    nbc = Table(
-        metric="nbc-suite",
-        view=learnt.view,
-        title="Neuron boundary coverage of the suite",
-        definition=(
-            "Each neuron has a lower corner, below low - k·sd, and an upper corner, above high + "
-            "k·sd, where low, high and sd are its minimum, maximum and standard deviation over "
-            "the training images. Corners reached by at least one image, over 2N."
-        ),
-        source=_NBC.source,
-        parameters={"k": state.margin},
-        columns=(
-            Column("layer", "text"),
-            Column("below", "count"),
-            Column("above", "count"),
-            Column("corners", "count"),
-            Column("coverage", "ratio"),
-        ),
-        rows=rows,
-        total=("all layers", lower, upper, 2 * neurons, ratio(lower + upper, 2 * neurons)),
-        notes=notes,
+    columns = (
+        Column("layer", "text"),
+        Column("below", "count"),
+        Column("above", "count"),
+        Column("corners", "count"),
+        Column("coverage", "ratio"),
     )
-    snac = Table(
-        metric="snac",
-        view=learnt.view,
-        title="Strong neuron activation coverage",
-        definition=(
-            "Neurons above high + k·sd for at least one image, over all neurons, where high and sd "
-            "are the maximum and the standard deviation over the training images."
-        ),
-        source=_SNAC.source,
-        parameters={"k": state.margin},
-        columns=(
-            Column("layer", "text"),
-            Column("covered", "count"),
-            Column("total", "count"),
-            Column("coverage", "ratio"),
-        ),
-        rows=tuple(
-            (name, high, size, ratio(high, size))
-            for name, high, size in zip(learnt.layers, above, sizes, strict=True)
-        ),
-        total=("all layers", upper, neurons, ratio(upper, neurons)),
-        notes=notes,
+    total = ("all layers", lower, upper, 2 * neurons, ratio(lower + upper, 2 * neurons))
+    upper_only = list(zip(learnt.layers, above, sizes, strict=True))
+    parameters = {"k": state.margin}
+    return (
+        _NBC.table(learnt.view, parameters, TableBody(columns, rows, total, notes)),
+        _SNAC.table(learnt.view, parameters, coverage_body(upper_only, notes)),
     )
-    return nbc, snac
 
 
 CORNERS = ProfiledMetric(
-    cards=(
-        ("nbc-suite", "Neuron boundary coverage of the suite", _NBC),
-        ("snac", "Strong neuron activation coverage", _SNAC),
-    ),
+    metrics=(_NBC, _SNAC),
+    parameters=lambda parameters: {"k": parameters.margin},
     scores=_NAMES,
     init=init,
     update=update,

@@ -7,18 +7,20 @@ A metric is `init`, `update`, `merge` and `compute` over an explicit state of fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.coverage.metric import Card
+from cleanai_onnx.coverage.metric import Card, TableBody
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.result import Table, View
 
-__all__ = ["Learnt", "ProfileParameters", "ProfiledMetric"]
+__all__ = ["Definition", "Learnt", "ProfileParameters", "ProfiledMetric"]
+
+MOST_SECTIONS = 100_000
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,6 @@ class ProfileParameters:
             )
         if not isinstance(self.margin, int | float) or not 0 <= self.margin < np.inf:
             raise UsageError(f"--margin must be a number of at least 0, not {self.margin!r}.")
-
-
-MOST_SECTIONS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +90,40 @@ class Learnt:
 
 
 @dataclass(frozen=True)
+class Definition:
+    """One metric: its id, title and exact definition as in the reports, and its card."""
+
+    id: str
+    title: str
+    definition: str
+    card: Card
+
+    def table(self, view: View, parameters: Mapping[str, Any], body: TableBody) -> Table:
+        """Return the metric's table."""
+        return Table(
+            metric=self.id,
+            view=view,
+            title=self.title,
+            definition=self.definition,
+            source=self.card.source,
+            parameters=parameters,
+            columns=body.columns,
+            rows=body.rows,
+            total=body.total,
+            notes=body.notes,
+        )
+
+
+@dataclass(frozen=True)
 class ProfiledMetric:
     """A family of metrics that share a state.
 
     Attributes
     ----------
-    cards : tuple of (id, title, Card)
+    metrics : tuple of Definition
         The metrics of the family.
+    parameters : callable
+        Those that the figures depend on, by name.
     scores : tuple of str
         Names of what `update` says of each input.
     init : callable
@@ -111,7 +137,8 @@ class ProfiledMetric:
         ``(state) -> tables``.
     """
 
-    cards: tuple[tuple[str, str, Card], ...]
+    metrics: tuple[Definition, ...]
+    parameters: Callable[[ProfileParameters], Mapping[str, Any]]
     scores: tuple[str, ...]
     init: Callable[[Learnt, ProfileParameters], Any]
     update: Callable[[Any, npt.NDArray[np.float32]], tuple[Any, npt.NDArray[np.float64]]]

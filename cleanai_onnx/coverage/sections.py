@@ -16,14 +16,31 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.coverage.metric import Card, ratio
-from cleanai_onnx.coverage.profiled import Learnt, ProfiledMetric, ProfileParameters
+from cleanai_onnx.coverage.metric import Card, TableBody, ratio
+from cleanai_onnx.coverage.profiled import Definition, Learnt, ProfiledMetric, ProfileParameters
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.result import Column, Table
 
 __all__ = ["SECTIONS", "SectionState", "section_of"]
 
-_CARD = Card("suite", True, True, True, "Ma et al., DeepGauge (ASE 2018), section 3.2, KMNC", True)
+_KMNC = Definition(
+    id="kmnc",
+    title="k-multisection neuron coverage",
+    definition=(
+        "The range of each neuron over the training images is cut into k sections of equal "
+        "width, closed at both ends. Sections that hold an activation of the suite, over all "
+        "sections. Neurons of zero range have none and are left out; activations outside the "
+        "range are counted apart."
+    ),
+    card=Card(
+        "suite",
+        True,
+        True,
+        True,
+        "Ma et al., DeepGauge (ASE 2018), section 3.2, KMNC",
+        needs_profile=True,
+    ),
+)
 _NAMES = ("adds kmnc",)
 MOST_BYTES = 2**30
 """Of the state; more is refused."""
@@ -137,34 +154,21 @@ def compute(state: SectionState) -> tuple[Table]:
         )
     )
     hit, count, size = sum(covered), sum(ranged), sum(learnt.sizes)
-    table = Table(
-        metric="kmnc",
-        view=learnt.view,
-        title="k-multisection neuron coverage",
-        definition=(
-            "The range of each neuron over the training images is cut into k sections of equal "
-            "width, closed at both ends. Sections that hold an activation of the suite, over all "
-            "sections. Neurons of zero range have none and are left out; activations outside the "
-            "range are counted apart."
-        ),
-        source=_CARD.source,
-        parameters={"k": k},
-        columns=(
-            Column("layer", "text"),
-            Column("covered", "count"),
-            Column("sections", "count"),
-            Column("coverage", "ratio"),
-            Column("left out", "count"),
-            Column("outside", "count"),
-        ),
-        rows=rows,
-        total=("all layers", hit, k * count, ratio(hit, k * count), size - count, sum(outside)),
+    columns = (
+        Column("layer", "text"),
+        Column("covered", "count"),
+        Column("sections", "count"),
+        Column("coverage", "ratio"),
+        Column("left out", "count"),
+        Column("outside", "count"),
     )
-    return (table,)
+    total = ("all layers", hit, k * count, ratio(hit, k * count), size - count, sum(outside))
+    return (_KMNC.table(learnt.view, {"k": k}, TableBody(columns, rows, total)),)
 
 
 SECTIONS = ProfiledMetric(
-    cards=(("kmnc", "k-multisection neuron coverage", _CARD),),
+    metrics=(_KMNC,),
+    parameters=lambda parameters: {"k": parameters.sections},
     scores=_NAMES,
     init=init,
     update=update,

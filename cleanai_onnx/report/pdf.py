@@ -61,8 +61,12 @@ def _sections(result: Result) -> tuple[Section, ...]:
     converted = []
     if result.model.conversion is not None or result.model.conversion_remark:
         converted.append(Section("Where the model came from", appendix.draw_conversion, False, 60))
+    learnt = []
+    if result.profile is not None:
+        learnt.append(Section("Training profile", appendix.draw_profile, False, 60))
     return (
         *parts,
+        *learnt,
         Section("Layers", draw_layer_index, large, 60),
         Section("Tables", _draw_tables, False),
         Section("Skipped images", appendix.draw_skipped_images),

@@ -7,6 +7,7 @@ from cleanai_onnx.report.conversion import CLAIM, described
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.pdf_grid import GridColumn, draw_grid
 from cleanai_onnx.report.pdf_sheet import BODY, CAPTION, H2, LEFT, SMALL, WIDTH, Sheet
+from cleanai_onnx.report.profile import describe
 from cleanai_onnx.report.reading import LIMITS, REFERENCES, TERMS
 from cleanai_onnx.result import Result
 
@@ -14,6 +15,7 @@ __all__ = [
     "draw_conversion",
     "draw_notes",
     "draw_preprocessing",
+    "draw_profile",
     "draw_reading",
     "draw_run",
     "draw_skipped_images",
@@ -62,6 +64,22 @@ def draw_preprocessing(sheet: Sheet, result: Result) -> None:
             GridColumn("Where it came from", WIDTH - 100, lines=4),
         ],
         [(field.name, field.value, field.origin) for field in result.preprocessing],
+    )
+    sheet.y += 4
+
+
+def draw_profile(sheet: Sheet, result: Result) -> None:
+    """Draw what the metrics that need training images were measured against."""
+    if result.profile is None:
+        return
+    sheet.paragraph(
+        "nbc-suite, snac and kmnc measure the suite against what was learnt from these training "
+        "images."
+    )
+    draw_grid(
+        sheet,
+        [GridColumn("", 32, style=SMALL.bold()), GridColumn("", WIDTH - 32, lines=6)],
+        describe(result.profile),
     )
     sheet.y += 4
 
