@@ -5,10 +5,13 @@ Run from the repository: ``python docs/make_metrics.py``. A test compares the pa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from cleanai_onnx.coverage import METRICS, Parameters
+from cleanai_onnx.coverage import METRICS, PROFILED, Parameters, ProfileParameters
 from cleanai_onnx.coverage.metric import Metric
+from cleanai_onnx.coverage.profiled import Definition
 
 PAGE = Path(__file__).parent / "metrics.md"
 
@@ -43,6 +46,21 @@ Rules that hold for all of them:
 
 """
 
+PROFILE = """
+# Metrics that need a profile
+
+`cleanai-onnx profile model.onnx train/ -o model.profile` learns the range, mean and standard
+deviation of every neuron from the training images in one pass; `--profile model.profile` then adds
+the metrics below. They count the neurons of the view that the profile was learnt in, channels by
+default (`--view unit`: every scalar). A value that is not a number covers nothing.
+
+Programs that compute them differ. Comparisons are strict here, as in DeepGauge's text: with ≤ and ≥
+every ReLU that was 0 in training covers its lower corner. Sections are closed at both ends, so that
+the very extrema of the training images lie in one. A neuron of zero range has no sections; it is
+left out of the total, and counted.
+
+"""
+
 
 def main() -> None:
     """Write the page."""
@@ -51,12 +69,17 @@ def main() -> None:
 
 def page() -> str:
     """Return the page."""
-    return INTRODUCTION + "\n".join(section(metric) for metric in METRICS.values())
+    sections = [section(metric, metric.parameters(Parameters())) for metric in METRICS.values()]
+    profiled = [
+        section(metric, family.parameters(ProfileParameters()))
+        for family in PROFILED
+        for metric in family.metrics
+    ]
+    return INTRODUCTION + "\n".join(sections) + PROFILE + "\n".join(profiled)
 
 
-def section(metric: Metric) -> str:
+def section(metric: Metric | Definition, parameters: Mapping[str, Any]) -> str:
     """Return what the page says of one metric."""
-    parameters = metric.parameters(Parameters())
     defaults = ", ".join(f"{name} = {value}" for name, value in parameters.items()) or "none"
     card = metric.card
     promises = {

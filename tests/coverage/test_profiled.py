@@ -1,0 +1,171 @@
+"""The metrics against a profile: brute force over every value, and the laws of their cards."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from cleanai_onnx.coverage import PROFILED, Learnt, ProfileParameters
+from cleanai_onnx.coverage.profiled import ProfiledMetric
+from cleanai_onnx.coverage.sections import SECTIONS
+from cleanai_onnx.errors import UsageError
+from cleanai_onnx.profiles.moments import Moments
+from tests.coverage.suites import thorough
+
+SIZES = (2, 3)
+NUMBERS = st.integers(-40, 40).map(lambda n: n / 8) | st.sampled_from([0.0, np.nan, np.inf])
+
+
+def values(most: int) -> Any:
+    return hnp.arrays(
+        np.float32, st.tuples(st.integers(0, most), st.just(sum(SIZES))), elements=NUMBERS
+    )
+
+
+def learnt_of(training: np.ndarray) -> Learnt:
+    moments = Moments.of(training) if len(training) else Moments.none(sum(SIZES))
+    return Learnt(
+        "channel",
+        ("a", "b"),
+        SIZES,
+        moments.low,
+        moments.high,
+        moments.deviation,
+        moments.ranged,
+    )
+
+
+def measured(
+    family: ProfiledMetric, learnt: Learnt, parameters: ProfileParameters, *batches: np.ndarray
+) -> tuple[Any, np.ndarray]:
+    state = family.init(learnt, parameters)
+    scores = [np.zeros((0, len(family.scores)))]
+    for batch in batches:
+        state, found = family.update(state, batch)
+        scores.append(found)
+    return state, np.concatenate(scores)
+
+
+@given(values(6), values(6), st.integers(1, 20), st.sampled_from([0.0, 0.5, 2.0]))
+@thorough(200)
+def test_brute_force(training: np.ndarray, suite: np.ndarray, k: int, margin: float) -> None:
+    parameters = ProfileParameters(sections=k, margin=margin)
+    learnt = learnt_of(training)
+    below, above, sections, outside, left_out = set(), set(), set(), 0, 0
+    for neuron in range(sum(SIZES)):
+        seen = [float(v) for v in training[:, neuron] if not math.isnan(v)]
+        if not seen:
+            left_out += 1
+            continue
+        low, high = min(seen), max(seen)
+        width = margin * float(learnt.deviation[neuron])
+        ranged = math.isfinite(low) and math.isfinite(high) and low < high
+        left_out += not ranged
+        for value in map(float, suite[:, neuron]):
+            if value < low - width:
+                below.add(neuron)
+            if value > high + width:
+                above.add(neuron)
+            if not ranged or math.isnan(value):
+                continue
+            if low <= value <= high:
+                sections.add((neuron, min(int((value - low) / (high - low) * k), k - 1)))
+            else:
+                outside += 1
+    totals = {
+        table.metric: table.total
+        for family in PROFILED
+        for table in family.compute(measured(family, learnt, parameters, suite)[0])
+    }
+    assert totals["nbc-suite"][1:4] == (len(below), len(above), 2 * sum(SIZES))
+    assert totals["snac"][1:3] == (len(above), sum(SIZES))
+    ranged_neurons = sum(SIZES) - left_out
+    assert totals["kmnc"][1:3] == (len(sections), k * ranged_neurons)
+    assert totals["kmnc"][4:] == (left_out, outside)
+
+
+@pytest.mark.parametrize("family", PROFILED, ids=lambda family: family.metrics[0].id)
+@given(st.data())
+@thorough(60)
+def test_laws(family: ProfiledMetric, data: st.DataObject) -> None:
+    parameters = ProfileParameters(sections=10, margin=0.25)
+    learnt = learnt_of(data.draw(values(6)))
+    a, b, c = (data.draw(values(4)) for _ in range(3))
+
+    def state(*batches: np.ndarray) -> Any:
+        return measured(family, learnt, parameters, *batches)[0]
+
+    whole = family.compute(state(np.concatenate([a, b, c])))
+    # The size of batches and their order do not matter.
+    assert family.compute(state(a, b, c)) == whole
+    assert family.compute(state(c, a, b)) == whole
+    # Merging is associative and commutative, and the first state is its identity.
+    assert family.compute(family.merge(state(a), family.merge(state(b), state(c)))) == whole
+    assert family.compute(family.merge(family.merge(state(c), state(b)), state(a))) == whole
+    assert family.compute(family.merge(state(), state(a))) == family.compute(state(a))
+    # More images never lower the coverage.
+    for less, more in zip(family.compute(state(a)), whole, strict=True):
+        assert (less.coverage or 0) <= (more.coverage or 0)
+
+
+@given(values(6), values(6))
+@thorough(60)
+def test_what_images_add_sums_to_what_is_covered(training: np.ndarray, suite: np.ndarray) -> None:
+    parameters, learnt = ProfileParameters(sections=10), learnt_of(training)
+    for family in PROFILED:
+        state, scores = measured(family, learnt, parameters, suite[:2], suite[2:])
+        total = family.compute(state)[0].total
+        assert total is not None
+        covered = total[1] + total[2] if family.metrics[0].id == "nbc-suite" else total[1]
+        assert scores[:, family.scores.index(f"adds {family.metrics[0].id}")].sum() == covered
+
+
+def test_both_ends_of_a_range_lie_in_a_section() -> None:
+    learnt = learnt_of(np.array([[0.0] * 5, [1.0] * 5], np.float32))
+    state, _ = measured(
+        SECTIONS, learnt, ProfileParameters(sections=4), np.array([[0, 0.25, 0.5, 1, 1.5]], "f4")
+    )
+    assert state.hit[:, 0].tolist() == [1, 2, 4, 8, 0]
+
+
+def test_too_many_sections_are_refused() -> None:
+    count = 2**21
+    learnt = Learnt(
+        "unit",
+        ("a",),
+        (count,),
+        np.zeros(count, np.float32),
+        np.ones(count, np.float32),
+        np.ones(count),
+        np.ones(count, np.bool_),
+    )
+    with pytest.raises(UsageError, match=r"needs 24\.4 GiB"):
+        SECTIONS.init(learnt, ProfileParameters(sections=100_000))
+
+
+def test_the_channels_of_a_resnet_50_take_less_than_100_mb() -> None:
+    count = 22_720
+    learnt = Learnt(
+        "channel",
+        ("a",),
+        (count,),
+        np.zeros(count, np.float32),
+        np.ones(count, np.float32),
+        np.ones(count),
+        np.ones(count, np.bool_),
+    )
+    state = SECTIONS.init(learnt, ProfileParameters(sections=1000))
+    assert sum(array.nbytes for array in (state.hit, state.outside, state.neurons)) < 4e6
+
+
+def test_every_metric_says_what_it_promises() -> None:
+    for family in PROFILED:
+        for metric in family.metrics:
+            card = metric.card
+            assert card.needs_profile and card.monotone and card.order_free and card.mergeable
