@@ -222,13 +222,13 @@ class Analyzer:
         """Measure a batch against the profile; return ``(valid, scores)``, without one no score."""
         if self._profile is None:
             return np.empty((ran.valid, 0))
-        if self._profile.facts.view == "unit":
-            values = unit_matrix(ran)
-        else:
-            values = coverage.channel_matrix(self.layers, figures.channels, ran.valid)
+        channels = coverage.channel_matrix(self.layers, figures.channels, ran.valid)
+        values = unit_matrix(ran) if self._profile.facts.view == "unit" else channels
         scores = []
         for number, family in enumerate(PROFILED):
-            self._against[number], found = family.update(self._against[number], values)
+            self._against[number], found = family.update(
+                self._against[number], coverage.Observed(values, channels)
+            )
             scores.append(found)
         return np.concatenate(scores, axis=1)
 

@@ -460,7 +460,10 @@ def _analyze(arguments: argparse.Namespace) -> int:
             per_layer=paths.get("layers"),
             profile=settings["profile"],
             profile_parameters=ProfileParameters(
-                sections=settings["sections"], margin=settings["margin"]
+                sections=settings["sections"],
+                margin=settings["margin"],
+                important=settings["important"],
+                clusters=settings["clusters"],
             ),
             progress=progress,
         )

@@ -268,6 +268,32 @@ def _intervals(value: Any) -> tuple[tuple[float, float], ...]:
     return tuple(found)
 
 
+def _counts(value: Any) -> tuple[int, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    items = items if isinstance(items, list | tuple) else [items]
+    try:
+        found = tuple(_whole(1)(item) for item in items)
+    except ValueError:
+        found = ()
+    if not found:
+        raise ValueError("must be whole numbers such as 6 or 6,8,10")
+    return found
+
+
+def _span(value: Any) -> tuple[int, int]:
+    items = value.split(":") if isinstance(value, str) else value
+    problem = "must be two whole numbers such as 2:4, the smaller one first"
+    if not isinstance(items, list | tuple) or len(items) != 2:
+        raise ValueError(problem)
+    try:
+        low, high = (_whole(1)(item) for item in items)
+    except ValueError:
+        raise ValueError(problem) from None
+    if low > high:
+        raise ValueError(problem)
+    return low, high
+
+
 def _values(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(name): str(text) for name, text in value.items()}
@@ -332,11 +358,15 @@ OPTIONS: tuple[Option, ...] = (
     Option("cleanai-compat", _switch, False, "metrics",
            "CleanAI's departures: 0.05 in vv's second layer, k per layer in tknc", None),
     Option("profile", _text, None, "metrics",
-           "what training images taught (see cleanai-onnx profile): adds nbc-suite, snac and kmnc",
+           "what training images taught (cleanai-onnx profile): adds nbc-suite, snac, kmnc, idc",
            "FILE"),
     Option("sections", _whole(1), 1000, "metrics", "k of kmnc", "K"),
     Option("margin", _tolerance, 0.0, "metrics",
            "widen the bounds of nbc-suite and snac by K standard deviations", "K"),
+    Option("important", _counts, (6,), "metrics",
+           "m of idc: how many neurons are important; several: 6,8,10", "M[,M]"),
+    Option("clusters", _span, (2, 4), "metrics",
+           "how many clusters an important neuron may have: 2:4", "LO:HI"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),

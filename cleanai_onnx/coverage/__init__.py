@@ -22,7 +22,7 @@ from cleanai_onnx.coverage.evidence import compute
 from cleanai_onnx.coverage.featured import Extremes
 from cleanai_onnx.coverage.kernels import STATE_BYTES
 from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters
-from cleanai_onnx.coverage.profiled import Learnt, ProfileParameters
+from cleanai_onnx.coverage.profiled import Learnt, LearntRelevance, Observed, ProfileParameters
 from cleanai_onnx.coverage.registry import METRICS, PROFILED
 from cleanai_onnx.coverage.scores import Scores, score_names, scores_of
 
@@ -35,6 +35,8 @@ __all__ = [
     "Extremes",
     "InputFigures",
     "Learnt",
+    "LearntRelevance",
+    "Observed",
     "PairEvidence",
     "Parameters",
     "ProfileParameters",

@@ -18,7 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cleanai_onnx.coverage.metric import Card, TableBody, ratio
-from cleanai_onnx.coverage.profiled import Definition, Learnt, ProfiledMetric, ProfileParameters
+from cleanai_onnx.coverage.profiled import (
+    Definition,
+    Learnt,
+    Observed,
+    ProfiledMetric,
+    ProfileParameters,
+)
 from cleanai_onnx.coverage.tabulation import coverage_body
 from cleanai_onnx.result import Column, Table
 
@@ -63,11 +69,9 @@ def init(learnt: Learnt, parameters: ProfileParameters) -> CornerState:
     return CornerState(learnt, parameters.margin, none, none.copy())
 
 
-def update(
-    state: CornerState, values: npt.NDArray[np.float32]
-) -> tuple[CornerState, npt.NDArray[np.float64]]:
-    """Look for corners in ``(B, N)`` values; the scores: how many an input reached, and added."""
-    learnt = state.learnt
+def update(state: CornerState, observed: Observed) -> tuple[CornerState, npt.NDArray[np.float64]]:
+    """Look for corners in a batch; the scores are how many an input reached, and added."""
+    learnt, values = state.learnt, observed.values
     width = state.margin * learnt.deviation
     # A neuron that was never a number in training has no range to leave.
     known = learnt.low <= learnt.high

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,17 @@ from cleanai_onnx.coverage.metric import Card, TableBody
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.result import Table, View
 
-__all__ = ["Definition", "Learnt", "ProfileParameters", "ProfiledMetric"]
+__all__ = [
+    "Definition",
+    "Learnt",
+    "LearntRelevance",
+    "Observed",
+    "ProfileParameters",
+    "ProfiledMetric",
+]
 
 MOST_SECTIONS = 100_000
+MOST_IMPORTANT = 50
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,10 @@ class ProfileParameters:
         k of `kmnc`: into how many equal sections a neuron's range is divided.
     margin : float
         The bounds of `nbc-suite` and `snac` are widened by so many standard deviations.
+    important : tuple of int
+        m of `idc`: how many neurons of a layer are important; several are measured in one run.
+    clusters : (int, int)
+        The least and the largest number of clusters of an important neuron's activations.
 
     Raises
     ------
@@ -42,6 +54,8 @@ class ProfileParameters:
 
     sections: int = 1000
     margin: float = 0.0
+    important: tuple[int, ...] = (6,)
+    clusters: tuple[int, int] = (2, 4)
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning."""
@@ -52,6 +66,57 @@ class ProfileParameters:
             )
         if not isinstance(self.margin, int | float) or not 0 <= self.margin < np.inf:
             raise UsageError(f"--margin must be a number of at least 0, not {self.margin!r}.")
+        object.__setattr__(self, "important", tuple(self.important))
+        object.__setattr__(self, "clusters", tuple(self.clusters))
+        if not self.important or any(not 1 <= m <= MOST_IMPORTANT for m in self.important):
+            raise UsageError(
+                f"--important must be whole numbers from 1 to {MOST_IMPORTANT}, not "
+                f"{list(self.important)}."
+            )
+        if len(self.clusters) != 2 or not 2 <= self.clusters[0] <= self.clusters[1] <= 20:
+            raise UsageError(
+                f"--clusters must be two numbers from 2 to 20, the smaller one first, not "
+                f"{list(self.clusters)}."
+            )
+
+
+class Observed(NamedTuple):
+    """What is looked at of the inputs of a batch.
+
+    Attributes
+    ----------
+    values : array
+        ``(B, N)`` float32, the neurons of all layers in the view of the profile.
+    channels : array
+        ``(B, C)`` float32, the channels of all layers.
+    """
+
+    values: npt.NDArray[np.float32]
+    channels: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class LearntRelevance:
+    """What a profile says of the relevance of one layer's C channels.
+
+    Attributes
+    ----------
+    name : str
+    columns : slice
+        Where its channels are among those of all layers.
+    fully_connected : bool
+        Whether each channel is one unit.
+    relevance : array
+        ``(C,)`` float64, summed over training images.
+    traces : array
+        ``(n, C)`` float32, their activations over these images, or a sample of them.
+    """
+
+    name: str
+    columns: slice
+    fully_connected: bool
+    relevance: npt.NDArray[np.float64]
+    traces: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +137,12 @@ class Learnt:
         ``(N,)`` float64, their standard deviations.
     ranged : array
         ``(N,)`` booleans: whether they took at least two different, finite values.
+    relevance : tuple of LearntRelevance
+        Of the layers for which it was summed.
+    without_relevance : str
+        Why there is none, where there is none.
+    remarks : tuple of str
+        What is to be said of the relevance.
     """
 
     view: View
@@ -81,6 +152,9 @@ class Learnt:
     high: npt.NDArray[np.float32]
     deviation: npt.NDArray[np.float64]
     ranged: npt.NDArray[np.bool_]
+    relevance: tuple[LearntRelevance, ...] = ()
+    without_relevance: str = "the profile has no relevance"
+    remarks: tuple[str, ...] = ()
 
     def by_layer(self, per_neuron: npt.NDArray[Any]) -> list[int]:
         """Sum whole numbers or booleans ``(N,)`` within each layer, exactly."""
@@ -129,8 +203,8 @@ class ProfiledMetric:
     init : callable
         ``(learnt, parameters) -> state``, the identity of `merge`.
     update : callable
-        ``(state, values) -> (state, scores)`` for ``(B, N)`` float32 values of the neurons; the
-        scores are ``(B, len(scores))`` float64, the arrays of the old state are given up.
+        ``(state, observed) -> (state, scores)``; the scores are ``(B, len(scores))`` float64, and
+        the arrays of the old state are given up.
     merge : callable
         ``(state, state) -> state``, associative and commutative.
     compute : callable
@@ -141,6 +215,6 @@ class ProfiledMetric:
     parameters: Callable[[ProfileParameters], Mapping[str, Any]]
     scores: tuple[str, ...]
     init: Callable[[Learnt, ProfileParameters], Any]
-    update: Callable[[Any, npt.NDArray[np.float32]], tuple[Any, npt.NDArray[np.float64]]]
+    update: Callable[[Any, Observed], tuple[Any, npt.NDArray[np.float64]]]
     merge: Callable[[Any, Any], Any]
     compute: Callable[[Any], Sequence[Table]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cleanai_onnx.coverage import activation, boundary, change, interaction, intervals, top
 from cleanai_onnx.coverage.corners import CORNERS
+from cleanai_onnx.coverage.importance import IMPORTANCE
 from cleanai_onnx.coverage.metric import Metric
 from cleanai_onnx.coverage.profiled import ProfiledMetric
 from cleanai_onnx.coverage.sections import SECTIONS
@@ -21,5 +22,5 @@ METRICS: dict[str, Metric] = {
     )
 }
 
-PROFILED: tuple[ProfiledMetric, ...] = (CORNERS, SECTIONS)
+PROFILED: tuple[ProfiledMetric, ...] = (CORNERS, SECTIONS, IMPORTANCE)
 """The metrics that need a profile, family by family."""

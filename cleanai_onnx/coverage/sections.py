@@ -17,7 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cleanai_onnx.coverage.metric import Card, TableBody, ratio
-from cleanai_onnx.coverage.profiled import Definition, Learnt, ProfiledMetric, ProfileParameters
+from cleanai_onnx.coverage.profiled import (
+    Definition,
+    Learnt,
+    Observed,
+    ProfiledMetric,
+    ProfileParameters,
+)
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.result import Column, Table
 
@@ -110,11 +116,9 @@ def section_of(
     return np.where(inside, found, -1)
 
 
-def update(
-    state: SectionState, values: npt.NDArray[np.float32]
-) -> tuple[SectionState, npt.NDArray[np.float64]]:
-    """Mark the sections of ``(B, N)`` values; the score is how many an input added."""
-    learnt, neurons = state.learnt, state.neurons
+def update(state: SectionState, observed: Observed) -> tuple[SectionState, npt.NDArray[np.float64]]:
+    """Mark the sections of a batch; the score is how many an input added."""
+    learnt, neurons, values = state.learnt, state.neurons, observed.values
     measured = values[:, neurons]
     found = section_of(measured, learnt.low[neurons], learnt.high[neurons], state.sections)
     scores = np.empty((len(values), len(_NAMES)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.coverage import Learnt
+from cleanai_onnx.coverage import Learnt, LearntRelevance
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.profiles.moments import Moments
@@ -158,15 +158,43 @@ def require_same_preprocessing(
 
 def learnt_from(profile: Profile) -> Learnt:
     """Return what the metrics of a suite want to know of a profile."""
-    moments = profile.moments
+    moments, facts, sample = profile.moments, profile.facts, profile.sample
+    chosen = np.ones(len(sample), np.bool_)
+    if facts.relevance_of == "correct":
+        # Clusters are of the images whose relevance was summed.
+        chosen = sample.labels == sample.classes
+    remarks = []
+    if facts.images > len(sample):
+        remarks.append(
+            f"Clusters are those of a uniform sample of {len(sample):,} of {facts.images:,} "
+            "training images (--traces)."
+        )
+    relevance, start = [], 0
+    for layer in profile.layers:
+        columns = slice(start, start + layer.channels)
+        start += layer.channels
+        if profile.relevance is not None and layer.name in facts.traced:
+            relevance.append(
+                LearntRelevance(
+                    name=layer.name,
+                    columns=columns,
+                    fully_connected=layer.units == layer.channels,
+                    relevance=profile.relevance.sums[layer.name].sum(axis=0),
+                    traces=sample.traces[layer.name][chosen],
+                )
+            )
+    why = "; ".join(remark.rstrip(".") for remark in facts.remarks if "relevance" in remark)
     return Learnt(
-        view=profile.facts.view,
+        view=facts.view,
         layers=tuple(layer.name for layer in profile.layers),
-        sizes=neurons(profile.layers, profile.facts.view),
+        sizes=neurons(profile.layers, facts.view),
         low=moments.low,
         high=moments.high,
         deviation=moments.deviation,
         ranged=moments.ranged,
+        relevance=tuple(relevance),
+        without_relevance=why or "the profile was learnt without relevance",
+        remarks=tuple(remarks),
     )
 
 

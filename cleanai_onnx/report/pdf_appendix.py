@@ -73,8 +73,8 @@ def draw_profile(sheet: Sheet, result: Result) -> None:
     if result.profile is None:
         return
     sheet.paragraph(
-        "nbc-suite, snac and kmnc measure the suite against what was learnt from these training "
-        "images."
+        "nbc-suite, snac, kmnc and idc measure the suite against what was learnt from these "
+        "training images."
     )
     draw_grid(
         sheet,

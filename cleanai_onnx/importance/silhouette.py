@@ -1,0 +1,54 @@
+"""The exact mean silhouette of clusters that are intervals of a line, in O(N log N).
+
+For a value x of cluster A, a is the mean distance to the other values of A, b the smallest mean
+distance to the values of another cluster, and its silhouette (b - a) / max(a, b); 0 where A has one
+value (Rousseeuw, Silhouettes, J. Comput. Appl. Math. 20, 1987, section 2). The mean distance to a
+cluster that lies wholly on one side of x is the distance to that cluster's mean, so the nearest
+other cluster is a neighbour; and the sum of distances within A follows from prefix sums of the
+sorted values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["silhouette"]
+
+
+def silhouette(ascending: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]) -> float:
+    """Return the mean silhouette of sorted values.
+
+    Parameters
+    ----------
+    ascending
+        ``(N,)`` float64, sorted.
+    sizes
+        ``(k,)`` how many values each cluster has, at least one: the first ``sizes[0]``, and so on.
+        k is from 2 to N - 1, as scikit-learn demands it.
+
+    Returns
+    -------
+    float
+        From -1 to 1.
+    """
+    values = ascending - ascending.mean()
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    means = (sums[ends] - sums[starts]) / sizes
+    of = np.repeat(np.arange(len(sizes)), sizes)
+    place = np.arange(len(values))
+    before, after = place - starts[of], ends[of] - 1 - place
+    below = sums[place] - sums[starts[of]]
+    above = sums[ends[of]] - sums[place + 1]
+    within = values * before - below + above - values * after
+    others = sizes[of] - 1
+    a = within / np.maximum(others, 1)
+    left = np.where(of > 0, np.abs(values - means[np.maximum(of - 1, 0)]), np.inf)
+    last = len(sizes) - 1
+    right = np.where(of < last, np.abs(means[np.minimum(of + 1, last)] - values), np.inf)
+    b = np.minimum(left, right)
+    larger = np.maximum(a, b)
+    scores = np.where((others > 0) & (larger > 0), (b - a) / np.where(larger > 0, larger, 1), 0.0)
+    return float(scores.mean())
