@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -101,7 +101,7 @@ class Analyzer:
         self.record = RunRecord()
         self.parameters = parameters or Parameters()
         with self.record.phase("load model"):
-            self.model = graph.load_model(model)
+            self.model = graph.load_model(model, keep_data=True)
             self.image_input = graph.find_image_input(self.model, input_name)
         self._options: dict[str, Any] = {
             "taps": list(taps),
@@ -175,11 +175,12 @@ class Analyzer:
         taps, shape = self._plan.taps, self._plan.shape
         with self.record.phase("start session"):
             session = runtime.Session(
-                graph.tapped_proto(self.model, taps).SerializeToString(),
+                graph.tapped_bytes(self.model, taps),
                 directory=self.model.directory,
                 device=self._device,
                 threads=self._threads,
             )
+            self.model = replace(self.model, data=None)  # only the session needed it
             self._feeds = graph.constant_inputs(
                 self.model, self.image_input, self._input_values, self.batch_size
             )
