@@ -2,6 +2,6 @@
 
 import sys
 
-from cleanai_onnx.cli import main
+from cleanai_onnx.cli import run
 
-sys.exit(main())
+sys.exit(run())

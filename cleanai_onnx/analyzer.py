@@ -111,7 +111,7 @@ class Analyzer:
             threads=threads,
             record=self.record,
         )
-        self.model, self.image_input = self._runner.model, self._runner.image_input
+        self.image_input = self._runner.image_input
         self._options: dict[str, Any] = {
             **self._runner.options,
             "adjacency": adjacency,
@@ -131,6 +131,11 @@ class Analyzer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def model(self) -> graph.Model:
+        """The model that is run."""
+        return self._runner.model
 
     @property
     def batch_size(self) -> int:

@@ -83,7 +83,7 @@ class Runner:
         runtime.require_onnxruntime()
         self.record = record
         with record.phase("load model"):
-            self.model = graph.load_model(model)
+            self.model = graph.load_model(model, keep_data=True)
             self.image_input = graph.find_image_input(self.model, input_name)
         self.select = (taps,) if isinstance(taps, str) else tuple(taps)
         self.input_values = dict(input_values or {})
@@ -162,11 +162,12 @@ class Runner:
         with self.record.phase("start session"):
             every = taps if decision is None else taps.with_further(decision)
             session = runtime.Session(
-                graph.tapped_proto(self.model, every).SerializeToString(),
+                graph.tapped_bytes(self.model, every),
                 directory=self.model.directory,
                 device=self.wanted_device,
                 threads=self.threads,
             )
+            self.model = replace(self.model, data=None)  # only the session needed it
             self._feeds = graph.constant_inputs(
                 self.model, self.image_input, self.input_values, self.batch_size
             )

@@ -172,8 +172,8 @@ def _kernels(parameters: Parameters, platform: str) -> Kernels:
         channel_means=compile_(
             channel_means, static_argnames=("shape", "channel_axis"), donate_argnums=0
         ),
-        units=compile_(units, donate_argnums=0),
-        channels=compile_(channels, donate_argnums=0),
+        units=compile_(units, wide=True, donate_argnums=0),
+        channels=compile_(channels, wide=True, donate_argnums=0),
         fired=compile_(_fired, static_argnames=("shape", "channel_axis")),
         merge=compile_(_merge),
         count_nan=compile_(lambda a: jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)),

@@ -93,7 +93,8 @@ def _lowest_ties(a: Array, values: Array, smallest: Array, indices: Array, tied:
     turn = jnp.arange(k) - (k - needed)[:, None]
     window = min(max(WINDOW, -(-size // WINDOWS)), size)
     most = min(k, window)
-    column = lax.broadcasted_iota(jnp.int32, (a.shape[0], window), 1)
+    # One row for all: outside the loop XLA writes it to memory, also where the loop does not run.
+    column = lax.broadcasted_iota(jnp.int32, (1, window), 1)
 
     def unfinished(carry: tuple[Array, Array, Array]) -> Array:
         _, have, start = carry

@@ -8,7 +8,7 @@ from cleanai_onnx.graph.facts import model_facts
 from cleanai_onnx.graph.image_input import ImageInput, constant_inputs, find_image_input
 from cleanai_onnx.graph.loading import Model, load_model
 from cleanai_onnx.graph.memory import MemoryEstimate, check_memory, estimate_memory
-from cleanai_onnx.graph.surgery import tapped_proto
+from cleanai_onnx.graph.surgery import tapped_bytes, tapped_proto
 from cleanai_onnx.graph.taps import TapPoint, Taps, find_taps
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "load_model",
     "model_facts",
     "successors",
+    "tapped_bytes",
     "tapped_proto",
 ]

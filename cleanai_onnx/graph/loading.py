@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -68,6 +68,9 @@ class Model:
     inputs, outputs
         What the graph takes and gives; weights that are listed as inputs (IR version 3) are not
         among the inputs.
+    data
+        The bytes that `proto` was read from; None where it differs from them, or nobody asked for
+        them to be kept.
     """
 
     proto: onnx.ModelProto
@@ -78,6 +81,7 @@ class Model:
     size_bytes: int
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
+    data: bytes | None = field(default=None, repr=False)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -85,13 +89,15 @@ class Model:
         return {entry.key: entry.value for entry in self.proto.metadata_props}
 
 
-def load_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
+def load_model(source: str | Path | bytes | onnx.ModelProto, *, keep_data: bool = False) -> Model:
     """Load and check a model; nothing in the file is executed, external data stays in its files.
 
     Parameters
     ----------
     source
         The path of an ONNX file, the bytes of one, or a model in memory (it is copied).
+    keep_data
+        Whether `Model.data` is kept, so that the model need not be serialised to be run.
 
     Raises
     ------
@@ -109,9 +115,10 @@ def load_model(source: str | Path | bytes | onnx.ModelProto) -> Model:
         file, data = str(source), _read(path)
         directory = path.parent
     try:
-        return _checked(data, file, directory)
+        model = _checked(data, file, directory)
     except ModelError as error:
         raise ModelError(f"{shown_file(file)}: {error}") from error.__cause__
+    return model if keep_data else replace(model, data=None)
 
 
 def shown_file(file: str) -> str:
@@ -122,9 +129,10 @@ def shown_file(file: str) -> str:
 def _checked(data: bytes, file: str, directory: Path | None) -> Model:
     proto = _parsed(data)
     check_structure(proto)
+    as_read = not proto.functions
     proto = inline_functions(proto)
     check_structure(proto)
-    sort(proto.graph)
+    as_read &= not sort(proto.graph)
     files = external_files(proto, directory)
     check_with_onnx(proto)
     digest, size = _digest(data, files)
@@ -140,6 +148,7 @@ def _checked(data: bytes, file: str, directory: Path | None) -> Model:
         size_bytes=size,
         inputs=tuple(tensor_facts(v) for v in proto.graph.input if v.name not in stored),
         outputs=tuple(tensor_facts(value) for value in proto.graph.output),
+        data=data if as_read else None,
     )
 
 
@@ -220,15 +229,15 @@ def _check_text(message: Message) -> None:
     """Refuse strings that are not UTF-8, which protobuf hands out as bytes."""
     waiting = [message]
     while waiting:
-        for field, value in waiting.pop().ListFields():
-            if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+        for kind, value in waiting.pop().ListFields():
+            if kind.type not in (kind.TYPE_STRING, kind.TYPE_MESSAGE):
                 continue
-            values = value if is_repeated(field) else (value,)
-            if field.type == field.TYPE_MESSAGE:
+            values = value if is_repeated(kind) else (value,)
+            if kind.type == kind.TYPE_MESSAGE:
                 waiting.extend(values)
             elif not all(isinstance(text, str) for text in values):
                 raise ModelError(
-                    f"a text in the file (a {field.name} of a {field.containing_type.name}) is not "
+                    f"a text in the file (a {kind.name} of a {kind.containing_type.name}) is not "
                     "UTF-8, the file is damaged: export or copy the model again."
                 )
 

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from cleanai_onnx.graph.loading import Model
 from cleanai_onnx.graph.taps import TapPoint, Taps
 
-__all__ = ["tapped_proto"]
+__all__ = ["tapped_bytes", "tapped_proto"]
 
 
 def tapped_proto(model: Model, taps: Taps) -> onnx.ModelProto:
@@ -22,14 +22,32 @@ def tapped_proto(model: Model, taps: Taps) -> onnx.ModelProto:
     """
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
-    graph = proto.graph
-    declared = {value.name for value in graph.output}
+    proto.MergeFrom(_addition(model, taps))
+    return proto
+
+
+def tapped_bytes(model: Model, taps: Taps) -> bytes:
+    """Return the serialised `tapped_proto`.
+
+    Bytes put after one another are messages merged, in every implementation of protobuf: what is
+    new goes behind the file's own bytes, and the weights are not serialised again.
+    """
+    if model.data is None:
+        return bytes(tapped_proto(model, taps).SerializeToString())
+    return b"".join((model.data, _addition(model, taps).SerializeToString()))
+
+
+def _addition(model: Model, taps: Taps) -> onnx.ModelProto:
+    """Return what is merged into a model to tap it: further nodes and outputs."""
+    addition = onnx.ModelProto()
+    graph = addition.graph
+    declared = {value.name for value in model.proto.graph.output}
     for point in taps.points:
         graph.node.extend(_nodes(point))
         if point.output not in declared:
             graph.output.append(_declaration(point))
             declared.add(point.output)
-    return proto
+    return addition
 
 
 def _nodes(point: TapPoint) -> list[onnx.NodeProto]:

@@ -27,6 +27,7 @@ from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, Vi
 from cleanai_onnx.runner import Runner, is_whole, unit_matrix
 
 if TYPE_CHECKING:
+    from cleanai_onnx import graph
     from cleanai_onnx.graph import ModelProto
     from cleanai_onnx.relevance import Explainer
 
@@ -104,11 +105,16 @@ class Profiler:
             decide=True,
             record=self.record,
         )
-        self.model, self.image_input = self._runner.model, self._runner.image_input
+        self.image_input = self._runner.image_input
         self.inputs = 0
         self._labelled = self._correct = 0
         self._remarks: list[str] = []
         self._explainer: Explainer | None = None
+
+    @property
+    def model(self) -> graph.Model:
+        """The model that is run."""
+        return self._runner.model
 
     @property
     def batch_size(self) -> int:

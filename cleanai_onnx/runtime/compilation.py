@@ -8,29 +8,52 @@ from typing import Any
 
 __all__ = ["compiled", "compiler_options"]
 
+_REDUCTIONS = ("xla_cpu_experimental_ynn_fusion_type", "")
+"""jaxlib 0.10's CPU back end hands reductions to a fusion library that is slower here."""
+_WIDE = ("xla_cpu_prefer_vector_width", "512")
+"""By default vectors of 256 bits are used where the processor has wider ones."""
+
 
 @cache
-def compiler_options(platform: str) -> dict[str, str] | None:
-    """Return the XLA options that make reductions fast, where this jaxlib knows them.
+def compiler_options(platform: str, *, wide: bool = False) -> dict[str, str] | None:
+    """Return the XLA options that make sweeps fast, as far as this jaxlib knows them.
 
-    jaxlib 0.10's CPU back end hands reductions to a fusion library that is slower here; an unknown
-    option raises when something is compiled with it.
+    The arguments are those of `compiled`.
     """
+    if platform != "cpu":
+        return None
+    wanted = (_REDUCTIONS, _WIDE) if wide else (_REDUCTIONS,)
+    return dict(option for option in wanted if _is_known(*option)) or None
+
+
+@cache
+def _is_known(name: str, value: str) -> bool:
     import jax
     import jax.numpy as jnp
 
-    if platform != "cpu":
-        return None
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
-        jax.jit(lambda: jnp.int32(0), compiler_options=options).lower().compile()
+        jax.jit(lambda: jnp.int32(0), compiler_options={name: value}).lower().compile()
     except Exception:  # the type that jaxlib raises for an unknown option differs by version
-        return None
-    return options
+        return False
+    return True
 
 
-def compiled(function: Callable[..., Any], platform: str, **options: Any) -> Callable[..., Any]:
-    """Return `function` compiled by JAX with this project's compiler options."""
+def compiled(
+    function: Callable[..., Any], platform: str, *, wide: bool = False, **options: Any
+) -> Callable[..., Any]:
+    """Return `function` compiled by JAX with this project's compiler options.
+
+    Parameters
+    ----------
+    function : callable
+    platform : str
+        What it will run on: ``"cpu"``, ``"gpu"``, …
+    wide : bool
+        Use the widest vectors that the processor has. Not for functions with products of matrices:
+        XLA's order of additions in them, and so the rounding, depends on the width.
+    **options
+        Further ones of ``jax.jit``.
+    """
     import jax
 
-    return jax.jit(function, compiler_options=compiler_options(platform), **options)
+    return jax.jit(function, compiler_options=compiler_options(platform, wide=wide), **options)

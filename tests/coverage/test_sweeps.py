@@ -32,7 +32,7 @@ PREDICATES = tuple(
 
 @cache
 def compiled_sweeps():
-    return compiled_here(lambda a: (row_extrema(a), count_rows(a, PREDICATES)))
+    return compiled_here(lambda a: (row_extrema(a), count_rows(a, PREDICATES)), wide=True)
 
 
 def rows(seed: int, size: int, nan: float) -> np.ndarray:

@@ -54,6 +54,52 @@ def files(command: Command, tmp_path: Path):
     return lambda: everything(tmp_path) - before
 
 
+class TestEnd:
+    """The process ends at once, but not before what others leave for its end was done."""
+
+    SCRIPT = """
+import atexit, sys, threading, time
+from cleanai_onnx import cli
+def work():
+    time.sleep(0.2)
+    print("thread", end=" ")
+class Kept:
+    def __del__(self):
+        print("taken apart", end=" ")
+def main():
+    global kept
+    kept = Kept()
+    atexit.register(print, "registered", end=" ")
+    threading.Thread(target=work).start()
+    print("main", end=" ")
+    {end}
+cli.main = main
+sys.exit(cli.run())
+"""
+
+    def ended(self, end: str) -> subprocess.CompletedProcess[str]:
+        script = self.SCRIPT.format(end=end)
+        return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    def test_threads_and_exit_handlers_come_first(self) -> None:
+        process = self.ended("return 3")
+        assert (process.returncode, process.stderr) == (3, "")
+        assert process.stdout == "main thread registered "
+
+    def test_without_an_exit_code_python_ends_as_ever(self) -> None:
+        process = self.ended("sys.exit('said')")
+        assert (process.returncode, process.stderr) == (1, "said\n")
+        assert process.stdout == "main thread registered taken apart "
+
+    def test_output_that_cannot_be_flushed(self) -> None:
+        script = self.SCRIPT.format(end="sys.stdout = open('/dev/full', 'w'); print(1); return 0")
+        process = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment()
+        )
+        assert process.returncode == 120  # Python's own for this
+        assert "No space left on device" in process.stderr
+
+
 class TestStreams:
     """The command that renders again prints the same summary, and is quicker."""
 
@@ -181,7 +227,7 @@ def reach(*_, **__):
         time.sleep(0.1)
     sys.exit("was not stopped")
 {patch}
-sys.exit(cleanai_onnx.cli.main())
+sys.exit(cleanai_onnx.cli.run())
 """
     PLACES: ClassVar = {
         "arguments": "import cleanai_onnx.config; cleanai_onnx.config.gather = reach",
