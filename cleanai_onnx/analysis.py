@@ -10,7 +10,7 @@ import numpy as np
 
 from cleanai_onnx import inputs, runtime
 from cleanai_onnx.analyzer import Adjacency, Analyzer
-from cleanai_onnx.batches import are_paths, as_batches, inputs_and_labels
+from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.feeding import Progress, feed
@@ -117,14 +117,9 @@ def analyze(
     if not are_paths(images):
         if pair is not None:
             raise UsageError("pair names images of a folder; batches of your own have no names.")
-        if preset or preprocessing or preprocessing_file or preprocessing_config:
-            raise UsageError(
-                "preset and preprocessing are for images of a folder; batches of your own are fed "
-                "as they are."
-            )
-        if limit is not None and limit < 1:
-            raise UsageError(f"limit must be at least 1, not {limit}.")
-        return _analyze_batches(Analyzer(model, **shared), as_batches(images), limit)
+        settings = (preset, preprocessing, preprocessing_file, preprocessing_config)
+        batches = limited(images, limit, settings)
+        return _analyze_batches(Analyzer(model, **shared), batches)
 
     suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
     if pair is not None and (isinstance(pair, str) or len(pair) != 2):
@@ -162,16 +157,12 @@ def analyze(
         analyzer.close()
 
 
-def _analyze_batches(analyzer: Analyzer, batches: Iterable[Any], limit: int | None) -> Result:
-    left = limit
+def _analyze_batches(
+    analyzer: Analyzer, batches: Iterable[tuple[np.ndarray, np.ndarray | None]]
+) -> Result:
     try:
-        for batch in batches:
-            data, _ = inputs_and_labels(batch)
-            analyzer.update(data if left is None else data[:left])
-            if left is not None:
-                left -= len(data)
-                if left <= 0:
-                    break
+        for data, _ in batches:
+            analyzer.update(data)
         return analyzer.result()
     finally:
         analyzer.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from cleanai_onnx.errors import ImageError, UsageError
 
-__all__ = ["are_paths", "as_array", "as_batches", "inputs_and_labels"]
+__all__ = ["are_paths", "as_array", "limited"]
 
 
 def are_paths(images: Any) -> bool:
@@ -24,7 +24,7 @@ def are_paths(images: Any) -> bool:
     )
 
 
-def as_batches(images: Any) -> Iterable[Any]:
+def _as_batches(images: Any) -> Iterable[Any]:
     """Return an iterable of batches: an array is one.
 
     Raises
@@ -42,7 +42,46 @@ def as_batches(images: Any) -> Iterable[Any]:
     return images
 
 
-def inputs_and_labels(batch: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def limited(
+    images: Any, limit: int | None, preprocessing: Iterable[object]
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Return the inputs and labels of batches, the first `limit` inputs of them.
+
+    `preprocessing` are the settings that were given; batches take none.
+
+    Raises
+    ------
+    ImageError
+        While iterating: if a batch is no array.
+    UsageError
+        If `images` can be no batches, or if a setting cannot be used.
+    """
+    if any(preprocessing):
+        raise UsageError(
+            "preset and preprocessing are for images of a folder; batches of your own are fed "
+            "as they are."
+        )
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit must be at least 1, not {limit}.")
+    return _limited(_as_batches(images), limit)
+
+
+def _limited(
+    batches: Iterable[Any], limit: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    left = limit
+    for batch in batches:
+        data, labels = _inputs_and_labels(batch)
+        if left is None:
+            yield data, labels
+            continue
+        yield data[:left], None if labels is None else labels[:left]
+        left -= len(data)
+        if left <= 0:
+            return
+
+
+def _inputs_and_labels(batch: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the inputs of a batch, and the class numbers that a data loader yields with them.
 
     Raises

@@ -203,9 +203,7 @@ def _analyze_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cleanai-onnx {__version__}")
     _add_model_and_images(parser)
-    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
-    for option in config.OPTIONS:
-        _add(groups[option.group], option)
+    _add_groups(parser, lambda _: True)
     return parser
 
 
@@ -218,6 +216,13 @@ def _add_model_and_images(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _add_groups(parser: argparse.ArgumentParser, taken: Callable[[config.Option], bool]) -> None:
+    """Add the options of the analysis that a command takes, under their headings."""
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for option in filter(taken, config.OPTIONS):
+        _add(groups[option.group], option)
 
 
 def _add(group: Any, option: config.Option) -> None:
@@ -259,10 +264,7 @@ def _convert_parser() -> argparse.ArgumentParser:
     parser.add_argument("--reports", dest="output", metavar="DIR", help="with --analyze: folder")
     parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
-    for option in config.OPTIONS:
-        if option.name != "output":
-            _add(groups[option.group], option)
+    _add_groups(parser, lambda one: one.name != "output")
     return parser
 
 
@@ -278,11 +280,8 @@ def _explain_parser() -> argparse.ArgumentParser:
     explanation = parser.add_argument_group("explanation")
     for option in config.EXPLANATION:
         _add(explanation, option)
-    titles = {name: title for name, title in GROUPS.items() if name != "metrics"}
-    groups = {name: parser.add_argument_group(title) for name, title in titles.items()}
-    for option in config.OPTIONS:
-        if option.group in groups and option.name not in explain_command.NOT_TAKEN:
-            _add(groups[option.group], option)
+    left_out = explain_command.NOT_TAKEN
+    _add_groups(parser, lambda one: one.group != "metrics" and one.name not in left_out)
     return parser
 
 
@@ -301,12 +300,8 @@ def _profile_parser() -> argparse.ArgumentParser:
     learning = parser.add_argument_group("learning")
     for option in config.LEARNING:
         _add(learning, option)
-    taken = {"quiet", "no-progress"}
-    titles = {name: title for name, title in GROUPS.items() if name != "metrics"}
-    groups = {name: parser.add_argument_group(title) for name, title in titles.items()}
-    for option in config.OPTIONS:
-        if option.group in groups and (option.group != "output" or option.name in taken):
-            _add(groups[option.group], option)
+    left_out = {"output", "per-image"}
+    _add_groups(parser, lambda one: one.group != "metrics" and one.name not in left_out)
     return parser
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleanai_onnx import inputs, runtime
-from cleanai_onnx.batches import are_paths, as_batches, inputs_and_labels
-from cleanai_onnx.errors import UsageError
+from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.feeding import Progress, feed
 from cleanai_onnx.profiles import LAST_HIDDEN, TRACES, Profile, Profiler
 from cleanai_onnx.profiles.labels import Labels, find_labels
@@ -73,8 +72,6 @@ def learn(
     ModelError, ImageError, UsageError
         With one sentence that says what is wrong and what to do.
     """
-    paths = are_paths(images)
-    wants_labels = str(labels) != "none"
     profiler = Profiler(
         model,
         taps=taps,
@@ -88,13 +85,10 @@ def learn(
         batch_size=batch_size,
         threads=threads,
     )
-    if not paths:
-        if preset or preprocessing or preprocessing_file or preprocessing_config:
-            raise UsageError(
-                "preset and preprocessing are for images of a folder; batches of your own are fed "
-                "as they are."
-            )
-        return _learn_batches(profiler, as_batches(images), limit, wants_labels)
+    if not are_paths(images):
+        settings = (preset, preprocessing, preprocessing_file, preprocessing_config)
+        batches = limited(images, limit, settings)
+        return _learn_batches(profiler, batches, wants_labels=str(labels) != "none")
 
     suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
     resolved = inputs.resolve_preprocessing(
@@ -145,25 +139,18 @@ class _Labelled:
     def update(
         self, batch: np.ndarray, names: Sequence[str] | None, indexes: Sequence[int] | None
     ) -> None:
-        self._profiler.update(batch, names, indexes, self.labels.of(names or ()))
+        self._profiler.update(batch, self.labels.of(names or ()))
 
 
 def _learn_batches(
-    profiler: Profiler, batches: Iterable[Any], limit: int | None, wants_labels: bool
+    profiler: Profiler,
+    batches: Iterable[tuple[np.ndarray, np.ndarray | None]],
+    *,
+    wants_labels: bool,
 ) -> Profile:
-    left = limit
-    for batch in batches:
-        data, labels = inputs_and_labels(batch)
-        if left is not None:
-            data = data[:left]
-            labels = None if labels is None else labels[:left]
-        if not wants_labels:
-            labels = None
+    for data, labels in batches:
+        known = labels.tolist() if labels is not None and wants_labels else None
         if not profiler.inputs:
-            profiler.labelled = labels is not None
-        profiler.update(data, labels=None if labels is None else labels.tolist())
-        if left is not None:
-            left -= len(data)
-            if left <= 0:
-                break
+            profiler.labelled = known is not None
+        profiler.update(data, known)
     return profiler.profile(labels="batches" if profiler.labelled else "none")

@@ -104,6 +104,10 @@ class LayerFacts:
     units: int
     channels: int
 
+    def size(self, view: View) -> int:
+        """Return how many neurons the layer has in a view."""
+        return self.units if view == "unit" else self.channels
+
 
 @dataclass(frozen=True)
 class PreprocessingField:

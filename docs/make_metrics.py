@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cleanai_onnx.coverage import METRICS, PROFILED, Parameters, ProfileParameters
-from cleanai_onnx.coverage.metric import Metric
-from cleanai_onnx.coverage.profiled import Definition
+from cleanai_onnx.coverage.metric import Definition, Metric
 
 PAGE = Path(__file__).parent / "metrics.md"
 

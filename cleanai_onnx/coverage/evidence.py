@@ -44,7 +44,7 @@ def _evidence(
         jax.device_get(channel_state(state, index) if view == "channel" or units is None else units)
         for index, units in enumerate(state.units)
     ]
-    sizes = [layer.units if view == "unit" else layer.channels for layer in state.layers]
+    sizes = [layer.size(view) for layer in state.layers]
     complete = [state.inputs - nan for nan in state.nan_inputs]
     covered = [
         _covered(array, size, state.parameters, of_layer)

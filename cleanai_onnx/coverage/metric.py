@@ -24,6 +24,7 @@ __all__ = [
     "Card",
     "Counter",
     "Cover",
+    "Definition",
     "Evidence",
     "Facts",
     "LayerEvidence",
@@ -146,6 +147,31 @@ class TableBody(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Definition:
+    """A metric's id, title and exact definition as in the reports, and its card."""
+
+    id: str
+    title: str
+    definition: str
+    card: Card
+
+    def table(self, view: View, parameters: Mapping[str, Any], body: TableBody) -> Table:
+        """Return the metric's table."""
+        return Table(
+            metric=self.id,
+            view=view,
+            title=self.title,
+            definition=self.definition,
+            source=self.card.source,
+            parameters=parameters,
+            columns=body.columns,
+            rows=body.rows,
+            total=body.total,
+            notes=body.notes,
+        )
+
+
+@dataclass(frozen=True)
 class Metric:
     """A coverage metric.
 
@@ -177,18 +203,8 @@ class Metric:
 
     def table(self, view: View, evidence: Evidence, parameters: Parameters) -> Table:
         """Return the metric's table in the neuron view."""
-        body = self.tabulate(evidence, parameters)
-        return Table(
-            metric=self.id,
-            view=view,
-            title=self.title,
-            definition=self.definition,
-            source=self.card.source,
-            parameters=dict(self.parameters(parameters)),
-            columns=body.columns,
-            rows=body.rows,
-            total=body.total,
-            notes=body.notes,
+        return Definition(self.id, self.title, self.definition, self.card).table(
+            view, dict(self.parameters(parameters)), self.tabulate(evidence, parameters)
         )
 
 

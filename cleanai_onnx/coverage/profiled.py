@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.coverage.metric import Card, TableBody
+from cleanai_onnx.coverage.metric import Definition
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.result import Table, View
 
 __all__ = [
-    "Definition",
     "Learnt",
     "LearntRelevance",
     "Observed",
@@ -161,31 +160,6 @@ class Learnt:
         ends = np.cumsum((0, *self.sizes))
         sums = np.concatenate([[0], np.cumsum(per_neuron, dtype=np.int64)])
         return np.diff(sums[ends]).tolist()
-
-
-@dataclass(frozen=True)
-class Definition:
-    """One metric: its id, title and exact definition as in the reports, and its card."""
-
-    id: str
-    title: str
-    definition: str
-    card: Card
-
-    def table(self, view: View, parameters: Mapping[str, Any], body: TableBody) -> Table:
-        """Return the metric's table."""
-        return Table(
-            metric=self.id,
-            view=view,
-            title=self.title,
-            definition=self.definition,
-            source=self.card.source,
-            parameters=parameters,
-            columns=body.columns,
-            rows=body.rows,
-            total=body.total,
-            notes=body.notes,
-        )
 
 
 @dataclass(frozen=True)

@@ -72,5 +72,5 @@ def scores_of(
 
 
 def _sizes(layers: Sequence[LayerFacts], view: View) -> np.ndarray:
-    sizes = [layer.units if view == "unit" else layer.channels for layer in layers]
+    sizes = [layer.size(view) for layer in layers]
     return np.array(sizes, np.float64)

@@ -16,9 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.coverage.metric import Card, TableBody, ratio
+from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
-    Definition,
     Learnt,
     Observed,
     ProfiledMetric,

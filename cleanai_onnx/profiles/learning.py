@@ -20,7 +20,7 @@ from cleanai_onnx import coverage, runtime
 from cleanai_onnx.errors import CleanAIError, ImageError, UsageError
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.profiles.moments import Moments
-from cleanai_onnx.profiles.profile import Profile, Relevance, neurons
+from cleanai_onnx.profiles.profile import Profile, Relevance, channel_columns
 from cleanai_onnx.profiles.sample import UNLABELLED, Sampler, image_keys
 from cleanai_onnx.provenance import RunRecord, versions
 from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, View
@@ -134,10 +134,10 @@ class Profiler:
         """Make the session. Called by the first `update` if not before."""
         self._runner.start()
         layers = self._runner.layers
-        self._moments = Moments.none(sum(neurons(layers, self._view)))
+        self._moments = Moments.none(sum(layer.size(self._view) for layer in layers))
         outputs = {value.name for value in self.model.proto.graph.output}
         self.traced = chosen_layers(self._wanted, layers, outputs)
-        self._channels = _slices(neurons(layers, "channel"))
+        self._channels = channel_columns(layers)
         self._sampler = Sampler(
             self._traces, {layer.name: layer.channels for layer in self._traced_facts()}
         )
@@ -152,7 +152,7 @@ class Profiler:
     def _traced_facts(self) -> Iterator[LayerFacts]:
         return (layer for layer in self._runner.layers if layer.name in self.traced)
 
-    def _make_explainer(self) -> Explainer | None:
+    def _make_explainer(self) -> Explainer:
         from cleanai_onnx.relevance import Explainer
 
         runner = self._runner
@@ -170,8 +170,6 @@ class Profiler:
     def update(
         self,
         batch: Any,
-        names: Sequence[str] | None = None,
-        indexes: Sequence[int] | None = None,
         labels: Sequence[int] | None = None,
     ) -> None:
         """Learn from inputs as the model takes them.
@@ -180,8 +178,6 @@ class Profiler:
         ----------
         batch : array
             ``(n, ...)``, preprocessed; any n.
-        names, indexes : optional
-            Not used; they are there because a measurement takes the same.
         labels : sequence of int, optional
             The true class of each input, `UNLABELLED` where it is not known.
 
@@ -215,7 +211,8 @@ class Profiler:
             self._moments = self._moments.merged(Moments.of(learnt))
             classes = np.zeros(ran.valid, np.int64) if ran.classes is None else ran.classes
             traces = {
-                layer.name: values[:, columns]
+                # Copies: a view would keep the channels of all layers for as long as the trace.
+                layer.name: values[:, columns].copy()
                 for layer, columns in zip(layers, self._channels, strict=True)
                 if layer.name in self.traced
             }
@@ -327,8 +324,3 @@ def chosen_layers(
             )
         chosen.update(found)
     return tuple(layer.name for layer in layers if layer.name in chosen)
-
-
-def _slices(sizes: Sequence[int]) -> list[slice]:
-    ends = np.cumsum(sizes).tolist()
-    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]

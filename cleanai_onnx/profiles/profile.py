@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,14 @@ from cleanai_onnx.errors import UsageError
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.profiles.sample import Sample
-from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, View
+from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts
 
 __all__ = [
     "Profile",
     "Relevance",
+    "channel_columns",
     "learnt_from",
     "merge",
-    "neurons",
     "require_same",
     "require_same_preprocessing",
 ]
@@ -78,9 +79,10 @@ class Profile:
         return self.facts.layers
 
 
-def neurons(layers: Sequence[LayerFacts], view: View) -> tuple[int, ...]:
-    """Return how many neurons each layer has in a view."""
-    return tuple(layer.units if view == "unit" else layer.channels for layer in layers)
+def channel_columns(layers: Sequence[LayerFacts]) -> tuple[slice, ...]:
+    """Return where the channels of each layer are among those of all layers."""
+    ends = tuple(accumulate(layer.channels for layer in layers))
+    return tuple(slice(end - layer.channels, end) for end, layer in zip(ends, layers, strict=True))
 
 
 _SAME: tuple[tuple[str, str], ...] = (
@@ -169,10 +171,8 @@ def learnt_from(profile: Profile) -> Learnt:
             f"Clusters are those of a uniform sample of {len(sample):,} of {facts.images:,} "
             "training images (--traces)."
         )
-    relevance, start = [], 0
-    for layer in profile.layers:
-        columns = slice(start, start + layer.channels)
-        start += layer.channels
+    relevance = []
+    for layer, columns in zip(profile.layers, channel_columns(profile.layers), strict=True):
         if profile.relevance is not None and layer.name in facts.traced:
             relevance.append(
                 LearntRelevance(
@@ -187,7 +187,7 @@ def learnt_from(profile: Profile) -> Learnt:
     return Learnt(
         view=facts.view,
         layers=tuple(layer.name for layer in profile.layers),
-        sizes=neurons(profile.layers, facts.view),
+        sizes=tuple(layer.size(facts.view) for layer in profile.layers),
         low=moments.low,
         high=moments.high,
         deviation=moments.deviation,

@@ -111,7 +111,7 @@ def _read(archive: zipfile.ZipFile) -> Profile:
     sizes = {layer.name: layer.channels for layer in facts.layers}
     if any(layer not in sizes for layer in facts.traced) or facts.classes in (0, 1):
         raise _UnfitError("its facts contradict each other")
-    neurons = sum(layer.units if facts.view == "unit" else layer.channels for layer in facts.layers)
+    neurons = sum(layer.size(facts.view) for layer in facts.layers)
     rows = min(facts.images, facts.traces)
 
     def array(name: str, dtype: Any, *shape: int) -> npt.NDArray[Any]:

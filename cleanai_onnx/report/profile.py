@@ -34,7 +34,7 @@ def describe(facts: ProfileFacts) -> list[tuple[str, str]]:
         )
     else:
         rows.append(("Labels", "none"))
-    neurons = sum(layer.units if facts.view == "unit" else layer.channels for layer in facts.layers)
+    neurons = sum(layer.size(facts.view) for layer in facts.layers)
     rows.append(("Ranges", f"{neurons:,} {facts.view}s in {len(facts.layers):,} layers"))
     kept = min(facts.images, facts.traces)
     kind = "all images" if kept == facts.images else f"{kept:,} images, a uniform sample,"

@@ -147,32 +147,19 @@ def test_both_ends_of_a_range_lie_in_a_section() -> None:
     assert state.hit[:, 0].tolist() == [1, 2, 4, 8, 0]
 
 
+def from_zero_to_one(count: int) -> Learnt:
+    ends = np.zeros(count, np.float32), np.ones(count, np.float32)
+    return Learnt("channel", ("a",), (count,), *ends, np.ones(count), np.ones(count, np.bool_))
+
+
 def test_too_many_sections_are_refused() -> None:
-    count = 2**21
-    learnt = Learnt(
-        "unit",
-        ("a",),
-        (count,),
-        np.zeros(count, np.float32),
-        np.ones(count, np.float32),
-        np.ones(count),
-        np.ones(count, np.bool_),
-    )
+    learnt = from_zero_to_one(2**21)
     with pytest.raises(UsageError, match=r"needs 24\.4 GiB"):
         SECTIONS.init(learnt, ProfileParameters(sections=100_000))
 
 
 def test_the_channels_of_a_resnet_50_take_less_than_100_mb() -> None:
-    count = 22_720
-    learnt = Learnt(
-        "channel",
-        ("a",),
-        (count,),
-        np.zeros(count, np.float32),
-        np.ones(count, np.float32),
-        np.ones(count),
-        np.ones(count, np.bool_),
-    )
+    learnt = from_zero_to_one(22_720)
     state = SECTIONS.init(learnt, ProfileParameters(sections=1000))
     assert sum(array.nbytes for array in (state.hit, state.outside, state.neurons)) < 4e6
 

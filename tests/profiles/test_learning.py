@@ -191,6 +191,14 @@ def test_a_small_sample_is_kept_of_many_images() -> None:
     assert len(learnt.sample) == 30 and learnt.facts.images == 200
 
 
+def test_traces_keep_no_more_than_their_layer() -> None:
+    profiler = profiles.Profiler(LENET, composite="none")
+    profiler.update(suite()[0][:20])
+    traces = [trace for part in profiler._sampler._parts for trace in part.traces.values()]
+    assert sum(len(trace) for trace in traces) == 20
+    assert all(trace.base is None for trace in traces)
+
+
 def test_relevance_that_cannot_be_had_is_said(tmp_path: Path) -> None:
     # TopK has no rule.
     model = build(
@@ -228,6 +236,7 @@ def test_options_that_cannot_be_used() -> None:
         ({"traces": 0}, "--traces"),
         ({"layers": ("nope",)}, "matches no measured layer"),
         ({"preset": "unit"}, "preset"),
+        ({"limit": 0}, "limit must be at least 1"),
     ):
         with pytest.raises(UsageError, match=why):
             cleanai_onnx.learn(LENET, suite()[0][:2], **options)  # type: ignore[arg-type]
