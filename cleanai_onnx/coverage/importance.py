@@ -37,8 +37,8 @@ _IDC = Definition(
         "The m neurons of a layer with the largest relevance over the training images each have "
         "clusters of activations, as many as give the largest silhouette. An image covers the "
         "combination of the nearest centroids. Combinations covered by the suite, over all "
-        "combinations. Neurons are channels; activations of exactly 0 are left out of the clusters "
-        "of fully connected layers."
+        "combinations; of several m, the total is of the first. Neurons are channels; activations "
+        "of exactly 0 are left out of the clusters of fully connected layers."
     ),
     card=Card("suite", True, True, True, f"{_SOURCE}, section 3.3", needs_profile=True),
 )
@@ -84,6 +84,11 @@ class ImportanceState:
     parameters: ProfileParameters
     subjects: tuple[Subject, ...]
 
+    @property
+    def leading(self) -> tuple[Subject, ...]:
+        """The subjects of the first m, one for each layer: combinations of several m do not add."""
+        return self.subjects[:: len(self.parameters.important)]
+
 
 def init(learnt: Learnt, parameters: ProfileParameters) -> ImportanceState:
     """Return the state before the first input.
@@ -116,7 +121,7 @@ def init(learnt: Learnt, parameters: ProfileParameters) -> ImportanceState:
 def update(
     state: ImportanceState, observed: Observed
 ) -> tuple[ImportanceState, npt.NDArray[np.float64]]:
-    """Cover the combinations of a batch; the score is how many an input added."""
+    """Cover the combinations of a batch; the score is how many of the first m an input added."""
     scores = np.zeros((len(observed.channels), len(_NAMES)))
     subjects = []
     for subject in state.subjects:
@@ -129,7 +134,8 @@ def update(
             known &= ~np.isnan(of_neuron)
         new, first = np.unique(number[known], return_index=True)
         fresh = ~np.isin(new, subject.covered)
-        scores[np.flatnonzero(known)[first[fresh]], 0] += 1
+        if subject in state.leading:
+            scores[np.flatnonzero(known)[first[fresh]], 0] += 1
         subjects.append(replace(subject, covered=np.union1d(subject.covered, new)))
     return replace(state, subjects=tuple(subjects)), scores
 
@@ -166,9 +172,10 @@ def compute(state: ImportanceState) -> tuple[Table, ...]:
                 "neurons "
                 f"{', '.join(str(neuron.index) for neuron in subject.neurons)}."
             )
-    covered = sum(len(subject.covered) for subject in state.subjects)
-    combinations = sum(math.prod(subject.sizes) for subject in state.subjects)
-    whole = ("all", None, covered, combinations, ratio(covered, combinations))
+    covered = sum(len(subject.covered) for subject in state.leading)
+    combinations = sum(math.prod(subject.sizes) for subject in state.leading)
+    m = parameters.important[0]
+    whole = ("all layers", m, covered, combinations, ratio(covered, combinations))
     return (
         _IDC.table("channel", shown, TableBody(_COLUMNS, tuple(rows), whole, tuple(notes))),
         _NEURONS.table("channel", shown, _neurons(state)),

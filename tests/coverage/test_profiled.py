@@ -126,7 +126,7 @@ def test_laws(family: ProfiledMetric, data: st.DataObject) -> None:
 @given(values(6), values(6))
 @thorough(60)
 def test_what_images_add_sums_to_what_is_covered(training: np.ndarray, suite: np.ndarray) -> None:
-    parameters, learnt = ProfileParameters(sections=10, important=(2,)), learnt_of(training)
+    parameters, learnt = ProfileParameters(sections=10, important=(2, 3)), learnt_of(training)
     for family in PROFILED:
         state, scores = measured(family, learnt, parameters, suite[:2], suite[2:])
         total = family.compute(state)[0].total

@@ -39,5 +39,8 @@ def test_combinations(model: str, layer: str) -> None:
         clusters = expected["clusters"][str(row.neuron)]
         centroids = [float(text) for text in str(row.centroids).split(", ")]
         np.testing.assert_allclose(centroids, clusters["centroids"], rtol=1e-3)
+    total = result.table("idc", "channel").total
+    assert total is not None
+    assert list(total[1:4]) == [6, *expected["idc"]["m6"]["U_O"]]
     for row in result.frame("idc", "channel").itertuples():
         assert [row.covered, row.combinations] == expected["idc"][f"m{row.m}"]["U_O"]
