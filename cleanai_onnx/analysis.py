@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from cleanai_onnx.analyzer import Adjacency, Analyzer
 from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.featured_relevance import OF_BATCHES, with_relevance
 from cleanai_onnx.feeding import Progress, feed
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
@@ -44,6 +46,7 @@ def analyze(
     limit: int | None = None,
     seed: int = 0,
     strict: bool = False,
+    relevance: bool = True,
     per_image: str | Path | None = None,
     per_layer: str | Path | None = None,
     profile: Profile | str | Path | None = None,
@@ -76,6 +79,9 @@ def analyze(
         What the training images taught (see `cleanai_onnx.learn`), for the metrics that need it.
     profile_parameters : ProfileParameters, optional
         Of those metrics.
+    relevance : bool
+        Add heat maps of relevance to the images that the report features, after the suite was
+        measured. Where that fails, a note of the result says why.
     progress : callable, optional
         Called with the number of images, returns a function that is called with the number of
         images done after each batch.
@@ -94,6 +100,7 @@ def analyze(
         "limit": limit,
         "seed": seed,
         "strict": strict,
+        "relevance": relevance,
         "preset": preset,
         "preprocessing file": None if preprocessing_file is None else str(preprocessing_file),
     }
@@ -119,7 +126,8 @@ def analyze(
             raise UsageError("pair names images of a folder; batches of your own have no names.")
         settings = (preset, preprocessing, preprocessing_file, preprocessing_config)
         batches = limited(images, limit, settings)
-        return _analyze_batches(Analyzer(model, **shared), batches)
+        result = _analyze_batches(Analyzer(model, **shared), batches)
+        return replace(result, notes=(*result.notes, OF_BATCHES)) if relevance else result
 
     suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
     if pair is not None and (isinstance(pair, str) or len(pair) != 2):
@@ -140,7 +148,7 @@ def analyze(
         require_same_preprocessing(profile, resolved.fields)
     try:
         skipped = feed(analyzer, suite, resolved.preprocessing, strict=strict, progress=progress)
-        return analyzer.result(
+        result = analyzer.result(
             images=ImageFacts(
                 source=suite.source,
                 found=suite.found,
@@ -153,6 +161,21 @@ def analyze(
             options=options,
             thumbnail=lambda index: _thumbnail(suite, index),
         )
+        if not relevance:
+            return result
+        with analyzer.record.phase("relevance"):
+            result = with_relevance(
+                result,
+                analyzer.model,
+                suite,
+                resolved.preprocessing,
+                input_name=analyzer.image_input.name,
+                input_values=input_values,
+                device=device,
+                batch_size=analyzer.batch_size,
+                threads=threads,
+            )
+        return replace(result, run=replace(result.run, seconds=analyzer.record.spent))
     finally:
         analyzer.close()
 

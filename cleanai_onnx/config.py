@@ -313,6 +313,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("output", _text, ".", "output", "folder for the reports, made if need be", "DIR"),
     Option("per-image", _switch, False, "output",
            "also write each image's figures for each layer (CSV)", None),
+    Option("no-relevance", _switch, False, "output",
+           "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),
     Option("no-progress", _switch, False, "output", "show no progress bar", None),
     Option("taps", _list, ("activations",), "model",
