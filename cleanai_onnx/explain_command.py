@@ -248,7 +248,7 @@ class _Work:
         """Write what was found of a batch, and return a record for each image."""
         if self._archive is not None:
             arrays = {"index": np.asarray(batch.indexes), "value": found.values}
-            if found.target_of(0) is not None:
+            if found.targets is not None and found.targets.ndim == 1:
                 arrays["target"] = found.targets
             arrays["input"] = found.relevance
             arrays |= {key: found.layers[name] for name, key in self.keys.items()}

@@ -163,7 +163,8 @@ def _facts(found: Attribution, epsilon: float) -> RelevanceFacts:
 def _note(error: Exception) -> Note:
     lead = "No heat maps of relevance: "
     if isinstance(error, CleanAIError):
-        return Note(REFUSED, f"{lead}{error} (Options of the command cleanai-onnx explain.)")
+        options = " (Options of the command cleanai-onnx explain.)" if "--" in str(error) else ""
+        return Note(REFUSED, f"{lead}{error}{options}")
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY in str(error):
         return Note(REFUSED, f"{lead}there was not enough memory left for them.")
     text = " ".join(f"{type(error).__name__}: {error}".split())[:300]

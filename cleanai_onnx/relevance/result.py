@@ -104,5 +104,6 @@ class Attribution:
 
     def target_of(self, image: int) -> int | None:
         """Return the class explained; None for the whole output, or a class at each position."""
-        single = self.targets is not None and self.targets.ndim == 1
-        return int(self.targets[image]) if self.targets is not None and single else None
+        if self.targets is None or self.targets.ndim > 1:
+            return None
+        return int(self.targets[image])

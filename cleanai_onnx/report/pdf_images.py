@@ -27,7 +27,7 @@ _GUTTER = 4.0
 _CARD = (WIDTH - (_COLUMNS - 1) * _GUTTER) / _COLUMNS
 _BETWEEN = 1.2
 _SCORES = 4
-_REASONS = ("no-relevance", "relevance-failed")
+_REASONS = ("no-relevance", "relevance-failed", "relevance-incomplete")
 _LARGEST_SIDE = 2048
 
 
@@ -82,8 +82,9 @@ def _draw_key(sheet: Sheet, result: Result) -> None:
         sheet.paragraph(_key(facts, result.featured), CAPTION, most=9, after=3)
     elif result.run.options.get("relevance") is False:
         sheet.paragraph("Heat maps of relevance were switched off.", CAPTION, after=3)
-    elif any(note.slug in _REASONS for note in result.notes):
-        sheet.paragraph("There are no heat maps of relevance: see Notes.", CAPTION, after=3)
+    for note in result.notes:
+        if note.slug in _REASONS:
+            sheet.paragraph(printable(note.text, 600), CAPTION, most=6, after=3)
 
 
 def _key(facts: RelevanceFacts, featured: Sequence[FeaturedImage]) -> str:

@@ -21,6 +21,7 @@ NO_TEXT = (True, ["x"], TABLE)
 CASES: dict[str, Case] = {
     "output": ("out", "out", NO_TEXT),
     "per-image": ("yes", True, NO_SWITCH),
+    "no-relevance": ("yes", True, NO_SWITCH),
     "quiet": ("1", True, NO_SWITCH),
     "no-progress": ("on", True, NO_SWITCH),
     "taps": ("Relu,*/conv2/*", ["Relu", "*/conv2/*"], ("", ",", [], [3], 3, TABLE)),

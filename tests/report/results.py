@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 
 from PIL import Image
@@ -16,10 +17,12 @@ from cleanai_onnx.result import (
     Column,
     FeaturedImage,
     ImageFacts,
+    ImageRelevance,
     LayerFacts,
     ModelFacts,
     Note,
     PreprocessingField,
+    RelevanceFacts,
     Result,
     RunFacts,
     SkippedImage,
@@ -300,16 +303,31 @@ def _model(name: str, **changes: object) -> ModelFacts:
     return ModelFacts(**{**facts, **changes})  # type: ignore[arg-type]
 
 
+def image_relevance(number: int) -> ImageRelevance:
+    value = 8.5 + number
+    parts = 0.9 * value, 0.1 * value - 1e-5, 0.0, 1e-5
+    return ImageRelevance(number % 10, value, *parts, scale=0.5, heat_map=thumbnail(number + 9))
+
+
+RELEVANCE = RelevanceFacts(
+    "epsilon-plus",
+    {"epsilon": 1e-6},
+    "the predicted class",
+    "logits",
+    {"z-plus": 2, "through": 4, "epsilon": 3},
+)
+
+
 @cache
 def small_result() -> Result:
-    """LeNet-5 on 200 digits: four layers, two skipped images."""
+    """LeNet-5 on 200 digits: four layers, two skipped images, heat maps of relevance."""
     layers = (
         _layer("relu", "conv1.relu", "Relu", (6, 28, 28)),
         _layer("relu_1", "conv2.relu", "Relu", (16, 10, 10)),
         _layer("relu_2", "fc1.relu", "Relu", (120,)),
         _layer("relu_3", "fc2.relu", "Relu", (84,)),
     )
-    return _result(
+    result = _result(
         layers,
         model=_model("lenet5"),
         paths=[f"digits/{index:03d}_{index % 10}.png" for index in range(6)],
@@ -320,6 +338,10 @@ def small_result() -> Result:
         ),
         notes=(Note("pair-default", "Pair metrics used the first two images of the suite."),),
     )
+    featured = tuple(
+        replace(image, relevance=image_relevance(image.index)) for image in result.featured
+    )
+    return replace(result, featured=featured, relevance=RELEVANCE)
 
 
 @cache
@@ -419,6 +441,13 @@ def hostile_result() -> Result:
         (evil,),
     )
     large = thumbnail(5, 200)
+    nan, inf = math.nan, math.inf
+    broken_relevance = (
+        ImageRelevance(None, nan, inf, -inf, 1e300, nan),
+        None,
+        ImageRelevance(10**9, 0.0, 1e300, -1e300, 5.0, 0.0, nan, b"not a PNG"),
+        ImageRelevance(0, 1e-300, 1e300, 1.0, 1.0, 1.0, inf, large),
+    )
     featured = tuple(
         FeaturedImage(
             image.path,
@@ -427,6 +456,7 @@ def hostile_result() -> Result:
             {evil: math.nan, "nc/unit": math.inf, "tc": -1.0, "x": 1e300, "y": 0.1, "z": 0.2},
             image.layers,
             (b"not a PNG", None, large, thumbnail(2))[image.index % 4],
+            broken_relevance[image.index % 4],
         )
         for image in result.featured
     )
@@ -451,5 +481,6 @@ def hostile_result() -> Result:
         tables=(broken_table, *result.tables[1:]),
         firing=result.firing,
         featured=featured,
-        notes=result.notes,
+        notes=(*result.notes, Note("no-relevance", evil), Note("relevance-incomplete", evil)),
+        relevance=RelevanceFacts(evil, {evil: evil, "x": nan}, evil, evil, {evil: 10**9}),
     )

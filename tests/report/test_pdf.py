@@ -162,7 +162,7 @@ def test_dead_layers_and_channels_are_named(resnet_pages: list[str]) -> None:
 
 def test_images_become_thumbnails() -> None:
     pages = opened(pdf.render(small_result())).pages
-    assert sum(len(page.images) for page in pages) == 6
+    assert sum(len(page.images) for page in pages) == 12  # with the heat map of each
 
 
 def test_the_report_says_how_to_read_it(resnet: bytes) -> None:
