@@ -126,10 +126,10 @@ def full_scale(kind: str, images: int, channels: int) -> None:
         start = time.perf_counter()
         subset = smallest_subset(record)
         seconds = time.perf_counter() - start
-    print(f"  subset of {len(subset.order):,} in {seconds:.1f} s, greedy "
-          f"{len(subset.ranking.order):,} (at least {subset.lower_bound:,} needed, proven: {subset.proven}); resident memory "
-          f"{held / 2**20:,.0f} MiB before, peak {peak_rss() / 2**20:,.0f} MiB "
-          "with the mapped file")  # fmt: skip
+    print(f"  subset of {len(subset.order):,} in {seconds:.1f} s (greedy: "
+          f"{len(subset.ranking.order):,}; needed: at least {subset.lower_bound:,}); resident "
+          f"memory {held / 2**20:,.0f} MiB before, at most {peak_rss() / 2**20:,.0f} MiB with "
+          "the mapped file")  # fmt: skip
 
 
 def peak_rss() -> int:

@@ -48,7 +48,8 @@ class ImageIndex:
         # Taking the one image that covers an item changes the gain of no other.
         multiplicity[multiplicity == 1] = 0
         pairs = int(multiplicity.sum(dtype=np.int64))
-        self._starts = np.zeros(record.items + 1, np.uint32 if pairs < 1 << 32 else np.int64)
+        dtype = np.uint32 if pairs < 1 << 32 else np.int64
+        self._starts: NDArray[Any] = np.zeros(record.items + 1, dtype)
         np.cumsum(multiplicity, dtype=self._starts.dtype, out=self._starts[1:])
         del multiplicity
         self._file = scratch_file(record.folder)

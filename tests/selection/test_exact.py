@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from scipy.sparse import csr_array
 
 from cleanai_onnx.selection import exact, reduction
@@ -24,6 +24,7 @@ def left(reduced) -> Sets:
     return [set(np.flatnonzero(row).tolist()) for row in reduced.sets.toarray()]
 
 
+@settings(deadline=None)
 @given(sets=suites())
 def test_reductions_keep_a_smallest_solution(sets):
     reduced = reduce_cover(matrix(sets))
@@ -33,6 +34,7 @@ def test_reductions_keep_a_smallest_solution(sets):
     assert covered_by(rest, range(len(rest))) == set(range(reduced.sets.shape[1]))
 
 
+@settings(deadline=None)
 @given(sets=suites())
 def test_what_is_left_cannot_be_reduced(sets):
     rest = left(reduce_cover(matrix(sets)))
@@ -45,6 +47,7 @@ def test_what_is_left_cannot_be_reduced(sets):
     assert all(len(images) > 1 for images in by_item)
 
 
+@settings(deadline=None)
 @given(sets=suites())
 def test_the_optimum(sets):
     cover = smallest_cover(matrix(sets), seconds=10)
@@ -52,6 +55,7 @@ def test_the_optimum(sets):
     assert covered_by(sets, cover.rows) == covered_by(sets, range(len(sets)))
 
 
+@settings(deadline=None)
 @given(sets=suites())
 def test_the_optimum_where_domination_is_too_dear(sets):
     with pytest.MonkeyPatch.context() as patch:

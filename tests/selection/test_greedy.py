@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 
 from cleanai_onnx.selection import index as index_module
 from cleanai_onnx.selection.greedy import rank, without_redundant
@@ -17,6 +17,7 @@ def ranked(sets, among=None):
         return rank(record, index, among)
 
 
+@settings(deadline=None)
 @given(sets=suites(images=20))
 def test_is_the_definition(sets):
     ranking = ranked(sets)
@@ -45,6 +46,7 @@ def test_ties_go_to_the_earlier_image():
     assert ranked([{5}, {1, 2}, {3, 4}, {1, 2}]).order.tolist() == [1, 2, 0]
 
 
+@settings(deadline=None)
 @given(sets=suites())
 def test_among_some_images(sets):
     among = np.arange(0, len(sets), 2)
@@ -53,6 +55,7 @@ def test_among_some_images(sets):
     assert (ranking.order.tolist(), ranking.gains.tolist()) == greedy(hidden)
 
 
+@settings(deadline=None)
 @given(sets=suites())
 def test_without_redundant_images_each_is_needed(sets):
     images = list(range(len(sets)))

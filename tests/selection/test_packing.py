@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanai_onnx.selection.packing import LARGEST_ITEM, Form, pack, unpack
@@ -27,6 +27,7 @@ def test_the_smallest_form(size, items, form, length):
     assert unpack(chosen, content, size).tolist() == list(items)
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 400_000), count=st.integers(0, 40_000), seed=st.integers(0, 2**32 - 1))
 def test_what_is_read_is_what_was_written(size, count, seed):
     items = np.unique(np.random.default_rng(seed).integers(0, size, count))

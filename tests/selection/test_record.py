@@ -10,7 +10,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanai_onnx.errors import OutputError
@@ -20,6 +20,7 @@ from tests.selection.brute_force import ITEMS, covered_by, record_of, suites
 CATEGORIES = {"low": range(5), "high": range(8, ITEMS)}
 
 
+@settings(deadline=None)
 @given(sets=suites(), cut=st.integers(0, 9))
 def test_what_each_image_added(sets, cut):
     added, by_category = [], []

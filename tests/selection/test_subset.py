@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cleanai_onnx.selection import CoverRecord, smallest_subset
@@ -28,6 +28,7 @@ def check(sets, subset) -> None:
     assert subset.proven == (subset.lower_bound == len(order))
 
 
+@settings(deadline=None)
 @given(sets=suites())
 @example(sets=[])
 @example(sets=[set(), set()])
@@ -42,6 +43,7 @@ def test_exact_is_the_optimum(sets):
     assert len(subset.order) == smallest(sets)
 
 
+@settings(deadline=None)
 @given(sets=suites())
 @example(sets=CYCLE)
 def test_without_the_solver_the_bound_holds(sets):
@@ -81,6 +83,7 @@ def test_of_duplicates_the_first_is_kept():
     assert smallest_subset(record_of([{1}, {1, 2}, {1, 2}, {1, 2}])).order.tolist() == [1]
 
 
+@settings(deadline=None)
 @given(sets=suites())
 def test_only_is_what_would_be_lost(sets):
     subset = smallest_subset(record_of(sets))
@@ -90,6 +93,7 @@ def test_only_is_what_would_be_lost(sets):
     assert subset.only.tolist() == lost
 
 
+@settings(deadline=None)
 @given(sets=suites(), data=st.data())
 def test_the_size_does_not_depend_on_the_order(sets, data):
     shuffled = data.draw(st.permutations(sets))
