@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.feeding import Progress, feed
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
+from cleanai_onnx.report.destination import check_destination, replace_file
 from cleanai_onnx.result import ImageFacts, Result
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ def analyze(
     per_layer: str | Path | None = None,
     profile: Profile | str | Path | None = None,
     profile_parameters: ProfileParameters | None = None,
+    subset: bool | Sequence[str] = False,
+    subset_file: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Measure how much of a model a suite of images exercises.
@@ -76,6 +80,11 @@ def analyze(
         What the training images taught (see `cleanai_onnx.learn`), for the metrics that need it.
     profile_parameters : ProfileParameters, optional
         Of those metrics.
+    subset : bool or sequence of str
+        Whether to find the images that suffice for the same coverage; see `Analyzer`.
+    subset_file : path, optional
+        A .txt file to write: the paths of these images, one on each line, the one that adds most
+        first. It can be given as `images` again. Without `subset`, all criteria count.
     progress : callable, optional
         Called with the number of images, returns a function that is called with the number of
         images done after each batch.
@@ -97,6 +106,11 @@ def analyze(
         "preset": preset,
         "preprocessing file": None if preprocessing_file is None else str(preprocessing_file),
     }
+    if subset_file is not None:
+        _check_subset_file(subset_file)
+        subset = subset or True
+    if subset:
+        options["subset"] = "all criteria" if subset is True else list(subset)
     if isinstance(profile, str | Path):
         options["profile"] = str(profile)
         profile = load_profile(profile)
@@ -113,15 +127,18 @@ def analyze(
         "per_layer": per_layer,
         "profile": profile,
         "profile_parameters": profile_parameters,
+        "subset": subset,
     }
     if not are_paths(images):
         if pair is not None:
             raise UsageError("pair names images of a folder; batches of your own have no names.")
         settings = (preset, preprocessing, preprocessing_file, preprocessing_config)
         batches = limited(images, limit, settings)
-        return _analyze_batches(Analyzer(model, **shared), batches)
+        return _analyze_batches(Analyzer(model, **shared), batches, subset_file)
 
     suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
+    if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
+        raise UsageError("--subset lists a path on each line, and a path here has a line break.")
     if pair is not None and (isinstance(pair, str) or len(pair) != 2):
         raise UsageError(f"pair must be the names of two images, not {pair!r}.")
     positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
@@ -140,7 +157,7 @@ def analyze(
         require_same_preprocessing(profile, resolved.fields)
     try:
         skipped = feed(analyzer, suite, resolved.preprocessing, strict=strict, progress=progress)
-        return analyzer.result(
+        result = analyzer.result(
             images=ImageFacts(
                 source=suite.source,
                 found=suite.found,
@@ -152,20 +169,52 @@ def analyze(
             notes=resolved.notes,
             options=options,
             thumbnail=lambda index: _thumbnail(suite, index),
+            subset_file=None if subset_file is None else Path(subset_file).name,
         )
+        if subset_file is not None and result.subset is not None:
+            chosen = [image.index for image in result.subset.images]
+            _list(subset_file, [_path(suite, index) for index in chosen])
+        return result
     finally:
         analyzer.close()
 
 
 def _analyze_batches(
-    analyzer: Analyzer, batches: Iterable[tuple[np.ndarray, np.ndarray | None]]
+    analyzer: Analyzer,
+    batches: Iterable[tuple[np.ndarray, np.ndarray | None]],
+    subset_file: str | Path | None,
 ) -> Result:
     try:
         for data, _ in batches:
             analyzer.update(data)
-        return analyzer.result()
+        if subset_file is None:
+            return analyzer.result()
+        result = analyzer.result(subset_file=Path(subset_file).name)
+        if result.subset is not None:
+            _list(subset_file, [image.path for image in result.subset.images])
+        return result
     finally:
         analyzer.close()
+
+
+def _check_subset_file(path: str | Path) -> None:
+    """Refuse what cannot be written, or could not be given as images again."""
+    if Path(path).suffix.lower() != ".txt":
+        raise UsageError(f"--subset must name a .txt file, not {ascii(str(path)[-100:])}.")
+    check_destination(path)
+
+
+def _path(suite: inputs.Suite, index: int) -> str:
+    """Return the path of an image, from the current folder where it lies there."""
+    if suite.kind != "files":
+        return suite.name(index)
+    path = os.path.abspath(suite.path(index))
+    here = os.path.join(os.getcwd(), "")
+    return path.removeprefix(here)
+
+
+def _list(path: str | Path, lines: Iterable[str]) -> None:
+    replace_file(path, b"".join(os.fsencode(line) + b"\n" for line in lines))
 
 
 def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:

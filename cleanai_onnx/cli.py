@@ -42,6 +42,7 @@ examples:
   cleanai-onnx profile model.onnx train/ -o model.profile
   cleanai-onnx model.onnx test/ --profile model.profile
   cleanai-onnx combine a.profile b.profile -o all.profile
+  cleanai-onnx model.onnx test/ --subset keep.txt
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
 """
@@ -212,7 +213,8 @@ def _add_model_and_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images",
         nargs="+",
-        help="a folder of images, an image, a glob pattern, or a .npy or .npz file",
+        help="a folder of images, an image, a glob pattern, a .txt file that lists such, or a "
+        ".npy or .npz file",
     )
     parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -300,7 +302,7 @@ def _profile_parser() -> argparse.ArgumentParser:
     learning = parser.add_argument_group("learning")
     for option in config.LEARNING:
         _add(learning, option)
-    left_out = {"output", "per-image"}
+    left_out = {"output", "per-image", "subset"}
     _add_groups(parser, lambda one: one.group != "metrics" and one.name not in left_out)
     return parser
 
@@ -463,6 +465,10 @@ def _analyze(arguments: argparse.Namespace) -> int:
     paths = {name: folder / f"{stem}.{name}" for name in ("pdf", "json", "csv")}
     if settings["per-image"]:
         paths["layers"] = folder / f"{stem}_layers.csv"
+    if settings["subset"] is not None:
+        paths["subset"] = Path(settings["subset"])
+    elif settings["subset-metrics"]:
+        raise UsageError("--subset-metrics needs --subset, which names the file to write.")
     _check_model_and_output(arguments.model, paths.values())
     silent = settings["quiet"] or settings["no-progress"]
     with report.all_or_nothing(), _progress(silent) as progress:
@@ -490,6 +496,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
                 important=settings["important"],
                 clusters=settings["clusters"],
             ),
+            subset=settings["subset-metrics"],
+            subset_file=paths.get("subset"),
             progress=progress,
         )
         for name in ("json", "pdf"):

@@ -313,6 +313,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("output", _text, ".", "output", "folder for the reports, made if need be", "DIR"),
     Option("per-image", _switch, False, "output",
            "also write each image's figures for each layer (CSV)", None),
+    Option("subset", _text, None, "output",
+           "find the fewest images with the same coverage, and list them in this .txt file, which "
+           "can be given as images again", "FILE"),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),
     Option("no-progress", _switch, False, "output", "show no progress bar", None),
     Option("taps", _list, ("activations",), "model",
@@ -367,6 +370,9 @@ OPTIONS: tuple[Option, ...] = (
            "m of idc: how many neurons are important; several: 6,8,10", "M[,M]"),
     Option("clusters", _span, (2, 4), "metrics",
            "how many clusters an important neuron may have: 2:4", "LO:HI"),
+    Option("subset-metrics", _list, (), "metrics",
+           "coverages that --subset keeps (default: all that single images cover, of channels): "
+           "kmnc,nc-suite,nc-suite/unit", "LIST"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),

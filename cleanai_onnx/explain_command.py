@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_TAKEN", "explain"]
 
-NOT_TAKEN = frozenset({"per-image", "taps"})
+NOT_TAKEN = frozenset({"per-image", "subset", "taps"})
 """Options of the analysis that this command has no use for."""
 ARCHIVE = "relevance.npz"
 _BATCH = 8

@@ -22,6 +22,7 @@ __all__ = [
     "PROFILE_FORMAT_VERSION",
     "Column",
     "Conversion",
+    "CriterionFacts",
     "FeaturedImage",
     "ImageFacts",
     "LayerFacts",
@@ -32,6 +33,8 @@ __all__ = [
     "Result",
     "RunFacts",
     "SkippedImage",
+    "SubsetFacts",
+    "SubsetImage",
     "Table",
     "TensorFacts",
     "UntappedNode",
@@ -285,12 +288,91 @@ class ProfileFacts:
 
 
 @dataclass(frozen=True)
+class CriterionFacts:
+    """A coverage that a subset keeps: so many of its items, of all there are, the suite covers."""
+
+    metric: str
+    view: View
+    covered: int
+    total: int
+
+
+@dataclass(frozen=True)
+class SubsetImage:
+    """An image of the smallest subset, and what it is worth.
+
+    Attributes
+    ----------
+    path, index
+        Its name and its position in the suite.
+    adds
+        How many items it covers that the images before it in the subset do not.
+    share
+        Of the items that the suite covers, those that it and the images before it cover.
+    only
+        How many items no other image of the suite covers.
+    """
+
+    path: str
+    index: int
+    adds: int
+    share: float
+    only: int
+
+
+@dataclass(frozen=True)
+class SubsetFacts:
+    """The smallest subset found that covers what the whole suite covers.
+
+    Attributes
+    ----------
+    criteria
+        The coverages that it keeps.
+    of
+        How many images the suite has.
+    images
+        Those of the subset, the one that adds most first.
+    lower_bound
+        No subset with the same coverage has fewer images.
+    redundant
+        The first of the images that are not needed.
+    file
+        The name of the file that lists the subset, if one was written.
+    """
+
+    criteria: tuple[CriterionFacts, ...]
+    of: int
+    images: tuple[SubsetImage, ...]
+    lower_bound: int
+    redundant: tuple[str, ...] = ()
+    file: str | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether no smaller subset exists."""
+        return len(self.images) == self.lower_bound
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each image: rank, image, adds, cumulative share, covers alone."""
+        import pandas as pd
+
+        rows = [
+            (rank, image.path, image.adds, image.share, image.only)
+            for rank, image in enumerate(self.images, 1)
+        ]
+        return pd.DataFrame(
+            rows, columns=["rank", "image", "adds", "cumulative share", "covers alone"]
+        )
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything that an analysis found.
 
     `firing[i][c]` counts the images on which channel `c` of layer `i` fired: at least one of its
     units was above zero. A channel that never fired is dead for this suite. `profile` says what the
-    metrics that need training images were measured against.
+    metrics that need training images were measured against. `subset` are the images that suffice
+    for the same coverage, if they were asked for.
     """
 
     model: ModelFacts
@@ -303,6 +385,7 @@ class Result:
     featured: tuple[FeaturedImage, ...] = ()
     notes: tuple[Note, ...] = ()
     profile: ProfileFacts | None = None
+    subset: SubsetFacts | None = None
     format_version: int = field(default=FORMAT_VERSION)
 
     def table(self, metric: str, view: View = "unit") -> Table:

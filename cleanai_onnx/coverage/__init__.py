@@ -5,6 +5,7 @@ Nothing here knows ONNX: layers are names and shapes, activations are JAX arrays
 
 from jax import Array
 
+from cleanai_onnx.coverage.covering import UNIONS, covered_by_each
 from cleanai_onnx.coverage.engine import (
     InputFigures,
     PairEvidence,
@@ -22,7 +23,14 @@ from cleanai_onnx.coverage.evidence import compute
 from cleanai_onnx.coverage.featured import Extremes
 from cleanai_onnx.coverage.kernels import STATE_BYTES
 from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters
-from cleanai_onnx.coverage.profiled import Learnt, LearntRelevance, Observed, ProfileParameters
+from cleanai_onnx.coverage.profiled import (
+    Items,
+    Learnt,
+    LearntRelevance,
+    Observed,
+    ProfiledMetric,
+    ProfileParameters,
+)
 from cleanai_onnx.coverage.registry import METRICS, PROFILED
 from cleanai_onnx.coverage.scores import Scores, score_names, scores_of
 
@@ -31,21 +39,25 @@ __all__ = [
     "METRICS",
     "PROFILED",
     "STATE_BYTES",
+    "UNIONS",
     "Array",
     "Extremes",
     "InputFigures",
+    "Items",
     "Learnt",
     "LearntRelevance",
     "Observed",
     "PairEvidence",
     "Parameters",
     "ProfileParameters",
+    "ProfiledMetric",
     "Scores",
     "State",
     "channel_matrix",
     "channel_values",
     "compute",
     "count_pairs",
+    "covered_by_each",
     "firing",
     "init",
     "merge",

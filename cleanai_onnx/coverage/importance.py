@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
+    Items,
     Learnt,
     LearntRelevance,
     Observed,
@@ -125,19 +126,41 @@ def update(
     scores = np.zeros((len(observed.channels), len(_NAMES)))
     subjects = []
     for subject in state.subjects:
-        values = observed.channels[:, subject.layer.columns]
-        number = np.zeros(len(values), np.int64)
-        known = np.ones(len(values), np.bool_)
-        for neuron in subject.neurons:
-            of_neuron = values[:, neuron.index]
-            number = number * len(neuron.centroids) + nearest(neuron.centroids, of_neuron)
-            known &= ~np.isnan(of_neuron)
+        number, known = _combinations(subject, observed)
         new, first = np.unique(number[known], return_index=True)
         fresh = ~np.isin(new, subject.covered)
         if subject in state.leading:
             scores[np.flatnonzero(known)[first[fresh]], 0] += 1
         subjects.append(replace(subject, covered=np.union1d(subject.covered, new)))
     return replace(state, subjects=tuple(subjects)), scores
+
+
+def _combinations(
+    subject: Subject, observed: Observed
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the combination of each input, and whether it has one: ``(B,)`` each."""
+    values = observed.channels[:, subject.layer.columns]
+    number = np.zeros(len(values), np.int64)
+    known = np.ones(len(values), np.bool_)
+    for neuron in subject.neurons:
+        of_neuron = values[:, neuron.index]
+        number = number * len(neuron.centroids) + nearest(neuron.centroids, of_neuron)
+        known &= ~np.isnan(of_neuron)
+    return number, known
+
+
+def items(state: ImportanceState) -> dict[str, tuple[int, ...]]:
+    """Return how many combinations each layer has for each m."""
+    return {_IDC.id: tuple(math.prod(subject.sizes) for subject in state.subjects)}
+
+
+def covered_by_each(state: ImportanceState, observed: Observed) -> dict[str, tuple[Items, ...]]:
+    """Return the combination of each input, for each layer and m."""
+    parts = []
+    for subject in state.subjects:
+        number, known = _combinations(subject, observed)
+        parts.append([number[i : i + 1][known[i : i + 1]] for i in range(len(number))])
+    return {_IDC.id: tuple(parts)}
 
 
 def merge(a: ImportanceState, b: ImportanceState) -> ImportanceState:
@@ -248,4 +271,6 @@ IMPORTANCE = ProfiledMetric(
     update=update,
     merge=merge,
     compute=compute,
+    items=items,
+    covered_by_each=covered_by_each,
 )

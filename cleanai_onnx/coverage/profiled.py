@@ -19,12 +19,17 @@ from cleanai_onnx.errors import UsageError
 from cleanai_onnx.result import Table, View
 
 __all__ = [
+    "Items",
     "Learnt",
     "LearntRelevance",
     "Observed",
     "ProfileParameters",
     "ProfiledMetric",
+    "rows_of_flags",
 ]
+
+Items = Sequence[npt.NDArray[np.int64]]
+"""For each input of a batch, the numbers of the items that it covers."""
 
 MOST_SECTIONS = 100_000
 MOST_IMPORTANT = 50
@@ -183,6 +188,12 @@ class ProfiledMetric:
         ``(state, state) -> state``, associative and commutative.
     compute : callable
         ``(state) -> tables``.
+    items : callable
+        ``(state) -> {metric: (n, ...)}``: how many items there are to cover, in one part or
+        several. A suite covers the items that its images cover.
+    covered_by_each : callable
+        ``(state, observed) -> {metric: (Items, ...)}``: the items, of each part, that each input
+        covers.
     """
 
     metrics: tuple[Definition, ...]
@@ -192,3 +203,10 @@ class ProfiledMetric:
     update: Callable[[Any, Observed], tuple[Any, npt.NDArray[np.float64]]]
     merge: Callable[[Any, Any], Any]
     compute: Callable[[Any], Sequence[Table]]
+    items: Callable[[Any], Mapping[str, tuple[int, ...]]]
+    covered_by_each: Callable[[Any, Observed], Mapping[str, tuple[Items, ...]]]
+
+
+def rows_of_flags(flags: npt.NDArray[np.bool_]) -> Items:
+    """Return, for each row of ``(B, N)`` booleans, where it is true."""
+    return [np.flatnonzero(row).astype(np.int64, copy=False) for row in flags]

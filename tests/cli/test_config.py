@@ -21,6 +21,7 @@ NO_TEXT = (True, ["x"], TABLE)
 CASES: dict[str, Case] = {
     "output": ("out", "out", NO_TEXT),
     "per-image": ("yes", True, NO_SWITCH),
+    "subset": ("keep.txt", "keep.txt", NO_TEXT),
     "quiet": ("1", True, NO_SWITCH),
     "no-progress": ("on", True, NO_SWITCH),
     "taps": ("Relu,*/conv2/*", ["Relu", "*/conv2/*"], ("", ",", [], [3], 3, TABLE)),
@@ -58,6 +59,7 @@ CASES: dict[str, Case] = {
     "margin": ("0.5", 0.5, ("-1", *NO_NUMBER)),
     "important": ("6,8", [6, 8], ("", "0", "6,", "x", "1.5", [], [True], TABLE)),
     "clusters": ("3:5", [3, 5], ("", "4:2", "2", "2:3:4", "0:2", "x:y", 5, [2], TABLE)),
+    "subset-metrics": ("kmnc,nc-suite/unit", ["kmnc", "nc-suite/unit"], ("", ",", [], [3], TABLE)),
     "device": ("cpu", "cpu", ("gpu", "CPU", "", 5, [], TABLE)),
     "batch-size": ("4", 4, ("0", *NO_COUNT)),
     "threads": ("2", 2, ("0", *NO_COUNT)),
