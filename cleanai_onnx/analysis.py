@@ -200,7 +200,7 @@ def _analyze_batches(
 def _check_subset_file(path: str | Path) -> None:
     """Refuse what cannot be written, or could not be given as images again."""
     if Path(path).suffix.lower() != ".txt":
-        raise UsageError(f"--subset must name a .txt file, not {ascii(str(path)[-100:])}.")
+        raise UsageError(f"--subset must name a .txt file, not {str(path)[-100:]!a}.")
     check_destination(path)
 
 

@@ -30,9 +30,10 @@ def discover(
 
     A source is a folder (searched with all folders below it), a file, a glob pattern (``*``, ``?``,
     ``[...]``, and ``**`` for any number of folders), a `.npy`/`.npz` file of arrays, or a `.txt`
-    file with such a source on each line; several sources of files make one suite. Hidden files and folders (with a leading dot) are left out.
-    Each folder is searched once, however many symbolic links lead to it. The order is that of
-    `naming.natural_key` on the paths relative to the folder that all of them share.
+    file with such a source on each line; several sources of files make one suite. Hidden files and
+    folders (with a leading dot) are left out. Each folder is searched once, however many symbolic
+    links lead to it. The order is that of `naming.natural_key` on the paths relative to the folder
+    that all of them share.
 
     Parameters
     ----------

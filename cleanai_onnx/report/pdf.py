@@ -28,6 +28,7 @@ from cleanai_onnx.report.pdf_sheet import (
     Sheet,
 )
 from cleanai_onnx.report.pdf_silence import draw_silent_channels
+from cleanai_onnx.report.pdf_subset import draw_subset
 from cleanai_onnx.report.pdf_tables import begin_table, draw_layer_index
 from cleanai_onnx.result import Result
 
@@ -58,6 +59,8 @@ def _sections(result: Result) -> tuple[Section, ...]:
     ]
     if result.featured:
         parts.append(Section("Images that stand out", draw_featured_images, large, 75))
+    if result.subset is not None:
+        parts.append(Section("Which images to keep", draw_subset))
     converted = []
     if result.model.conversion is not None or result.model.conversion_remark:
         converted.append(Section("Where the model came from", appendix.draw_conversion, False, 60))
