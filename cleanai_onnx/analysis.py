@@ -14,9 +14,10 @@ from cleanai_onnx.analyzer import Adjacency, Analyzer
 from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
-from cleanai_onnx.feeding import Progress, feed
+from cleanai_onnx.feeding import Progress, feed, resolve
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
+from cleanai_onnx.profiling import learn
 from cleanai_onnx.report.destination import check_destination, replace_file
 from cleanai_onnx.result import ImageFacts, Result
 
@@ -49,6 +50,8 @@ def analyze(
     per_image: str | Path | None = None,
     per_layer: str | Path | None = None,
     profile: Profile | str | Path | None = None,
+    train: Any = None,
+    learning: Mapping[str, Any] | None = None,
     profile_parameters: ProfileParameters | None = None,
     subset: bool | Sequence[str] = False,
     subset_file: str | Path | None = None,
@@ -78,6 +81,10 @@ def analyze(
         Fail on an image that cannot be read, where otherwise it is skipped and reported.
     profile : Profile or path, optional
         What the training images taught (see `cleanai_onnx.learn`), for the metrics that need it.
+    train : as images, optional
+        The training images, to learn a profile from first. Neither `limit` nor `pair` is for them.
+    learning : mapping, optional
+        Further arguments for `cleanai_onnx.learn`, such as labels.
     profile_parameters : ProfileParameters, optional
         Of those metrics.
     subset : bool or sequence of str
@@ -87,7 +94,7 @@ def analyze(
         first. It can be given as `images` again. Without `subset`, all criteria count.
     progress : callable, optional
         Called with the number of images, returns a function that is called with the number of
-        images done after each batch.
+        images done after each batch; with `train`, first for the training images.
 
     Returns
     -------
@@ -111,17 +118,53 @@ def analyze(
         subset = subset or True
     if subset:
         options["subset"] = "all criteria" if subset is True else list(subset)
+    if train is not None and profile is not None:
+        raise UsageError("--train learns what --profile has: give one of them.")
+    if learning and train is None:
+        raise UsageError("learning needs train, the images to learn from.")
     if isinstance(profile, str | Path):
         options["profile"] = str(profile)
         profile = load_profile(profile)
-    shared: dict[str, Any] = {
-        "parameters": parameters,
+    becoming: dict[str, Any] = {
+        "preset": preset,
+        "preprocessing": preprocessing,
+        "preprocessing_file": preprocessing_file,
+        "preprocessing_config": preprocessing_config,
+    }
+    running: dict[str, Any] = {
         "taps": taps,
         "input_name": input_name,
         "input_values": input_values,
         "device": device,
         "batch_size": batch_size,
         "threads": threads,
+    }
+    suite = positions = None
+    if are_paths(images):
+        # Before anything is learnt, which may take hours.
+        suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
+        if pair is not None and (isinstance(pair, str) or len(pair) != 2):
+            raise UsageError(f"pair must be the names of two images, not {pair!r}.")
+        positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
+        if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
+            raise UsageError("--subset lists a path a line; the path of an image here has several.")
+    elif pair is not None:
+        raise UsageError("pair names images of a folder; batches of your own have no names.")
+    if train is not None:
+        options["train"] = _described(train)
+        options |= learning or {}
+        profile = learn(
+            model,
+            train,
+            **running,
+            **becoming,
+            **(learning or {}),
+            strict=strict,
+            progress=progress,
+        )
+    shared: dict[str, Any] = {
+        **running,
+        "parameters": parameters,
         "adjacency": adjacency,
         "per_image": per_image,
         "per_layer": per_layer,
@@ -129,30 +172,12 @@ def analyze(
         "profile_parameters": profile_parameters,
         "subset": subset,
     }
-    if not are_paths(images):
-        if pair is not None:
-            raise UsageError("pair names images of a folder; batches of your own have no names.")
-        settings = (preset, preprocessing, preprocessing_file, preprocessing_config)
-        batches = limited(images, limit, settings)
-        return _analyze_batches(Analyzer(model, **shared), batches, subset_file)
+    if suite is None:
+        batches = limited(images, limit, becoming.values())
+        return _analyze_batches(Analyzer(model, **shared), batches, options, subset_file)
 
-    suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
-    if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
-        raise UsageError("--subset lists a path on each line, and a path here has a line break.")
-    if pair is not None and (isinstance(pair, str) or len(pair) != 2):
-        raise UsageError(f"pair must be the names of two images, not {pair!r}.")
-    positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
     analyzer = Analyzer(model, pair=positions, **shared)
-    resolved = inputs.resolve_preprocessing(
-        analyzer.image_input,
-        given=preprocessing or {},
-        config=preprocessing_config,
-        preset=preset,
-        file=None if preprocessing_file is None else Path(preprocessing_file),
-        model_path=Path(model) if isinstance(model, str | Path) else None,
-        metadata=analyzer.model.metadata,
-        suite=suite,
-    )
+    resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
     if profile is not None:
         require_same_preprocessing(profile, resolved.fields)
     try:
@@ -182,19 +207,26 @@ def analyze(
 def _analyze_batches(
     analyzer: Analyzer,
     batches: Iterable[tuple[np.ndarray, np.ndarray | None]],
+    options: Mapping[str, Any],
     subset_file: str | Path | None,
 ) -> Result:
     try:
         for data, _ in batches:
             analyzer.update(data)
-        if subset_file is None:
-            return analyzer.result()
-        result = analyzer.result(subset_file=Path(subset_file).name)
-        if result.subset is not None:
+        name = None if subset_file is None else Path(subset_file).name
+        result = analyzer.result(options=options, subset_file=name)
+        if subset_file is not None and result.subset is not None:
             _list(subset_file, [image.path for image in result.subset.images])
         return result
     finally:
         analyzer.close()
+
+
+def _described(images: Any) -> str | list[str]:
+    """Name training images for the report."""
+    if not are_paths(images):
+        return "batches"
+    return str(images) if isinstance(images, str | Path) else [str(one) for one in images]
 
 
 def _check_subset_file(path: str | Path) -> None:

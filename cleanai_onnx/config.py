@@ -363,6 +363,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("profile", _text, None, "metrics",
            "what training images taught (cleanai-onnx profile): adds nbc-suite, snac, kmnc, idc",
            "FILE"),
+    Option("train", _text, None, "metrics",
+           "learn that from these training images first, all of them, and do not keep it (the "
+           "command profile does); --limit does not apply to them", "IMAGES"),
     Option("sections", _whole(1), 1000, "metrics", "k of kmnc", "K"),
     Option("margin", _tolerance, 0.0, "metrics",
            "widen the bounds of nbc-suite and snac by K standard deviations", "K"),

@@ -68,6 +68,7 @@ def explain(
         With one sentence that says what is wrong and what to do. Nothing is written then.
     """
     from cleanai_onnx import graph, inputs, runtime
+    from cleanai_onnx.feeding import resolve
     from cleanai_onnx.provenance import RunRecord
     from cleanai_onnx.relevance import Explainer
     from cleanai_onnx.report.explanation import ExplanationFile
@@ -79,15 +80,15 @@ def explain(
     with record.phase("load model"):
         loaded = graph.load_model(model)
         image_input = graph.find_image_input(loaded, input_name)
-    resolved = inputs.resolve_preprocessing(
+    resolved = resolve(
         image_input,
-        given=preprocessing,
-        config=preprocessing_config,
+        loaded.metadata,
+        model,
+        suite,
         preset=preset,
-        file=None if preprocessing_file is None else Path(preprocessing_file),
-        model_path=Path(model),
-        metadata=loaded.metadata,
-        suite=suite,
+        preprocessing=preprocessing,
+        preprocessing_file=preprocessing_file,
+        preprocessing_config=preprocessing_config,
     )
     composite = settings["composite"]
     parameters = _parameters(settings, resolved.preprocessing)

@@ -55,6 +55,7 @@ CASES: dict[str, Case] = {
     "adjacency": ("dataflow", "dataflow", ("x", "", 5, [], True)),
     "cleanai-compat": ("true", True, NO_SWITCH),
     "profile": ("x.profile", "x.profile", NO_TEXT),
+    "train": ("train", "train", NO_TEXT),
     "sections": ("10", 10, ("0", *NO_COUNT)),
     "margin": ("0.5", 0.5, ("-1", *NO_NUMBER)),
     "important": ("6,8", [6, 8], ("", "0", "6,", "x", "1.5", [], [True], TABLE)),
