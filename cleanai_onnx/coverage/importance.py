@@ -24,7 +24,7 @@ from cleanai_onnx.coverage.profiled import (
     ProfileParameters,
 )
 from cleanai_onnx.errors import UsageError
-from cleanai_onnx.importance import ImportantNeuron, important_neurons, nearest
+from cleanai_onnx.importance import UNKNOWN, ImportantNeuron, important_neurons, nearest
 from cleanai_onnx.result import Cell, Column, Table
 
 __all__ = ["IMPORTANCE", "ImportanceState"]
@@ -129,9 +129,9 @@ def update(
         number = np.zeros(len(values), np.int64)
         known = np.ones(len(values), np.bool_)
         for neuron in subject.neurons:
-            of_neuron = values[:, neuron.index]
-            number = number * len(neuron.centroids) + nearest(neuron.centroids, of_neuron)
-            known &= ~np.isnan(of_neuron)
+            clusters = nearest(neuron.centroids, values[:, neuron.index])
+            number = number * len(neuron.centroids) + clusters
+            known &= clusters != UNKNOWN
         new, first = np.unique(number[known], return_index=True)
         fresh = ~np.isin(new, subject.covered)
         if subject in state.leading:
@@ -206,10 +206,17 @@ def _missing(subject: Subject) -> list[str]:
 def _neurons(state: ImportanceState) -> TableBody:
     largest = max(state.parameters.important)
     rows: list[tuple[Cell, ...]] = []
+    notes: list[str] = []
     for subject in state.subjects:
         if len(subject.neurons) < min(largest, len(subject.layer.relevance)):
             continue
         whole = float(np.maximum(subject.layer.relevance, 0).sum())
+        not_finite = sum(neuron.not_finite for neuron in subject.neurons)
+        if not_finite:
+            notes.append(
+                f"{subject.layer.name}: {not_finite:,} training activations of its important "
+                "neurons are not finite and were left out of the clusters."
+            )
         for rank, neuron in enumerate(subject.neurons, 1):
             rows.append(
                 (
@@ -231,7 +238,7 @@ def _neurons(state: ImportanceState) -> TableBody:
         Column("centroids", "text"),
         Column("silhouette", "value"),
     )
-    return TableBody(columns, tuple(rows), None)
+    return TableBody(columns, tuple(rows), None, tuple(notes))
 
 
 def named_parameters(parameters: ProfileParameters) -> dict[str, object]:

@@ -18,6 +18,7 @@ from cleanai_onnx.coverage import (
     Observed,
     ProfileParameters,
 )
+from cleanai_onnx.coverage.importance import IMPORTANCE
 from cleanai_onnx.coverage.profiled import ProfiledMetric
 from cleanai_onnx.coverage.sections import SECTIONS
 from cleanai_onnx.errors import UsageError
@@ -169,3 +170,16 @@ def test_every_metric_says_what_it_promises() -> None:
         for metric in family.metrics:
             card = metric.card
             assert card.needs_profile and card.monotone and card.order_free and card.mergeable
+
+
+def test_training_activations_that_are_not_finite_are_counted() -> None:
+    training = np.array([[0] * 5, [0, 0, 1, np.nan, 1], [0, 0, 2, np.inf, 1]], np.float32)
+    learnt, parameters = learnt_of(training), ProfileParameters(important=(2,))
+    state, _ = measured(IMPORTANCE, learnt, parameters, np.array([[0, 0, 0, np.nan, 0]], "f4"))
+    table, neurons = IMPORTANCE.compute(state)
+    assert table.total is not None
+    assert table.total[2] == 0  # an input with a value that is not a number covers nothing
+    assert neurons.notes == (
+        "b: 2 training activations of its important neurons are not finite and were left out of "
+        "the clusters.",
+    )
