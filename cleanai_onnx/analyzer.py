@@ -109,6 +109,8 @@ class Analyzer:
             device=device,
             batch_size=batch_size,
             threads=threads,
+            # Some metrics tell apart what images of each class taught.
+            decide=profile is not None,
             record=self.record,
         )
         self.image_input = self._runner.image_input
@@ -232,7 +234,7 @@ class Analyzer:
         scores = []
         for number, family in enumerate(PROFILED):
             self._against[number], found = family.update(
-                self._against[number], coverage.Observed(values, channels)
+                self._against[number], coverage.Observed(values, channels, ran.classes)
             )
             scores.append(found)
         return np.concatenate(scores, axis=1)
@@ -290,6 +292,14 @@ class Analyzer:
             featured=self._individuals.featured(thumbnail),
             notes=(*notes, *self._notes()),
             profile=None if self._profile is None else self._profile.facts,
+            importance=next(
+                (
+                    coverage.important_layers(state)
+                    for state in self._against
+                    if isinstance(state, coverage.ImportanceState)
+                ),
+                (),
+            ),
         )
 
     def close(self) -> None:

@@ -489,6 +489,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
                 margin=settings["margin"],
                 important=settings["important"],
                 clusters=settings["clusters"],
+                compat=settings["compat"],
             ),
             progress=progress,
         )

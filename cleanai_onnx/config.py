@@ -367,6 +367,8 @@ OPTIONS: tuple[Option, ...] = (
            "m of idc: how many neurons are important; several: 6,8,10", "M[,M]"),
     Option("clusters", _span, (2, 4), "metrics",
            "how many clusters an important neuron may have: 2:4", "LO:HI"),
+    Option("compat", _one_of("none", "deepimportance-2020"), "none", "metrics",
+           "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),

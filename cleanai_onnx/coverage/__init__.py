@@ -20,6 +20,7 @@ from cleanai_onnx.coverage.engine import (
 )
 from cleanai_onnx.coverage.evidence import compute
 from cleanai_onnx.coverage.featured import Extremes
+from cleanai_onnx.coverage.importance import ImportanceState, important_layers
 from cleanai_onnx.coverage.kernels import STATE_BYTES
 from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters
 from cleanai_onnx.coverage.profiled import Learnt, LearntRelevance, Observed, ProfileParameters
@@ -33,6 +34,7 @@ __all__ = [
     "STATE_BYTES",
     "Array",
     "Extremes",
+    "ImportanceState",
     "InputFigures",
     "Learnt",
     "LearntRelevance",
@@ -47,6 +49,7 @@ __all__ = [
     "compute",
     "count_pairs",
     "firing",
+    "important_layers",
     "init",
     "merge",
     "rows_of",

@@ -22,7 +22,7 @@ _ENOUGH_TEXT = 62.0
 _NARROWEST_BAR, _WIDEST_BAR = 15.0, 40.0
 _NUMBER = (21.0, 36.0)
 _CLOSE = (11.0, 36.0)
-"""The least and the largest width of a column of numbers, and that beside columns of prose."""
+"""The least and the largest width of a column of numbers, and where there are many of them."""
 _PROSE_LINES = 4
 _MOST_LINES = 8
 _NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -50,7 +50,10 @@ def _draw_table(sheet: Sheet, result: Result, table: Table) -> None:
     prose = _prose(table)
     texts = [i for i, c in enumerate(table.columns) if c.kind == "text" and i not in prose]
     numbers = [i for i, column in enumerate(table.columns) if column.kind != "text"]
-    widths = [_natural_width(sheet, table, i, _CLOSE if prose else _NUMBER) for i in numbers]
+    widths = [_natural_width(sheet, table, i) for i in numbers]
+    taken = len(texts) * (_NARROWEST_TEXT + _INDEX) + len(prose) * _NARROWEST_TEXT
+    if taken + sum(widths) > WIDTH:
+        widths = [_natural_width(sheet, table, i, _CLOSE) for i in numbers]
     for band in _bands(numbers, widths, len(texts), len(prose) * _NARROWEST_TEXT):
         _draw_band(sheet, result, table, texts, band, prose)
         sheet.y += 4

@@ -58,6 +58,11 @@ CASES: dict[str, Case] = {
     "margin": ("0.5", 0.5, ("-1", *NO_NUMBER)),
     "important": ("6,8", [6, 8], ("", "0", "6,", "x", "1.5", [], [True], TABLE)),
     "clusters": ("3:5", [3, 5], ("", "4:2", "2", "2:3:4", "0:2", "x:y", 5, [2], TABLE)),
+    "compat": (
+        "deepimportance-2020",
+        "deepimportance-2020",
+        ("", "deepimportance", "2020", 1, [], TABLE),
+    ),
     "device": ("cpu", "cpu", ("gpu", "CPU", "", 5, [], TABLE)),
     "batch-size": ("4", 4, ("0", *NO_COUNT)),
     "threads": ("2", 2, ("0", *NO_COUNT)),

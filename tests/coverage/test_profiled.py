@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ def values(most: int) -> Any:
     )
 
 
+def classes_of(batch: np.ndarray) -> np.ndarray:
+    return (batch[:, 0] > 0).astype(np.int64)
+
+
 def learnt_of(training: np.ndarray) -> Learnt:
     moments = Moments.of(training) if len(training) else Moments.none(sum(SIZES))
     return Learnt(
@@ -46,7 +51,17 @@ def learnt_of(training: np.ndarray) -> Learnt:
         moments.deviation,
         moments.ranged,
         relevance=(
-            LearntRelevance("b", slice(2, 5), True, np.array([1.0, 3.0, 2.0]), training[:, 2:]),
+            LearntRelevance(
+                "b",
+                slice(2, 5),
+                True,
+                np.array([1.0, 3.0, 2.0]),
+                training[:, 2:],
+                by_class=np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 1.0]]),
+                trace_classes=classes_of(training),
+                every_trace=training[:, 2:],
+                every_class=classes_of(training),
+            ),
         ),
     )
 
@@ -57,7 +72,7 @@ def measured(
     state = family.init(learnt, parameters)
     scores = [np.zeros((0, len(family.scores)))]
     for batch in batches:
-        state, found = family.update(state, Observed(batch, batch))
+        state, found = family.update(state, Observed(batch, batch, classes_of(batch)))
         scores.append(found)
     return state, np.concatenate(scores)
 
@@ -104,7 +119,9 @@ def test_brute_force(training: np.ndarray, suite: np.ndarray, k: int, margin: fl
 @given(st.data())
 @thorough(60)
 def test_laws(family: ProfiledMetric, data: st.DataObject) -> None:
-    parameters = ProfileParameters(sections=10, margin=0.25, important=(2,))
+    parameters = ProfileParameters(
+        sections=10, margin=0.25, important=(2,), compat="deepimportance-2020"
+    )
     learnt = learnt_of(data.draw(values(6)))
     a, b, c = (data.draw(values(4)) for _ in range(3))
 
@@ -172,11 +189,67 @@ def test_every_metric_says_what_it_promises() -> None:
             assert card.needs_profile and card.monotone and card.order_free and card.mergeable
 
 
+@given(values(8), values(8))
+@thorough(100)
+def test_each_class_is_measured_as_if_it_were_alone(
+    training: np.ndarray, suite: np.ndarray
+) -> None:
+    parameters, learnt = ProfileParameters(important=(2,)), learnt_of(training)
+    state, _ = measured(IMPORTANCE, learnt, parameters, suite)
+    rows = IMPORTANCE.compute(state)[2].rows
+    assert [row[2] for row in rows] == [0, 1]
+    for number, row in enumerate(rows):
+        own, seen = training[classes_of(training) == number], suite[classes_of(suite) == number]
+        assert row[3:5] == (len(own), len(seen))
+        (layer,) = learnt.relevance
+        assert layer.by_class is not None
+        alone = replace(
+            learnt,
+            relevance=(
+                LearntRelevance(
+                    layer.name, layer.columns, True, layer.by_class[number], own[:, 2:]
+                ),
+            ),
+        )
+        only, _ = measured(IMPORTANCE, alone, parameters, seen)
+        assert IMPORTANCE.compute(only)[0].rows == ((*row[:2], *row[5:]),)
+
+
+def test_compat_pairs_clusters_by_index_with_activations_by_relevance() -> None:
+    training = np.zeros((6, 5), np.float32)
+    training[:, 2] = [1, 1, 1, 5.004, 5.004, 5.004]
+    training[:, 3] = [10, 10, 10, 90, 90, 90]
+    learnt = learnt_of(training)
+    parameters = ProfileParameters(important=(2,), compat="deepimportance-2020")
+    state, _ = measured(
+        IMPORTANCE,
+        replace(
+            learnt,
+            relevance=(
+                replace(
+                    learnt.relevance[0],
+                    by_class=np.array([[1.0, 2.0, 0.0]]),
+                    relevance=np.array([1.0, 2.0, 0.0]),
+                ),
+            ),
+        ),
+        parameters,
+        np.array([[0, 0, 1, 20, 0]], np.float32),
+    )
+    subject = next(one for one in state.by_class if one.compat)
+    assert [neuron.centroids.tolist() for neuron in subject.neurons] == [[1, 5], [10, 90]]
+    assert subject.columns == (1, 0)
+    # 20 is near the second cluster of the first neuron, and 1 near the first of the second.
+    assert subject.covered.tolist() == [2]
+    mean = IMPORTANCE.compute(state)[3].rows[0]
+    assert mean == ("b", 2, 1, 0.25, 0.25, 0.25)
+
+
 def test_training_activations_that_are_not_finite_are_counted() -> None:
     training = np.array([[0] * 5, [0, 0, 1, np.nan, 1], [0, 0, 2, np.inf, 1]], np.float32)
     learnt, parameters = learnt_of(training), ProfileParameters(important=(2,))
     state, _ = measured(IMPORTANCE, learnt, parameters, np.array([[0, 0, 0, np.nan, 0]], "f4"))
-    table, neurons = IMPORTANCE.compute(state)
+    table, neurons, _ = IMPORTANCE.compute(state)
     assert table.total is not None
     assert table.total[2] == 0  # an input with a value that is not a number covers nothing
     assert neurons.notes == (

@@ -1,4 +1,4 @@
-"""Neuron and top-k coverage of published LeNets: exactly what the paper on IDC prints in Table 4."""
+"""Neuron and top-k coverage of published LeNets: Table 4 of the paper on IDC, exactly."""
 
 from __future__ import annotations
 
