@@ -72,18 +72,27 @@ def fgsm(network: Network, steps: int = 1) -> np.ndarray:
     return np.concatenate(found)
 
 
-def carlini_wagner(network: Network, count: int) -> np.ndarray | str:
-    """Return `count` test images after C&W's L2 attack of foolbox, or why there are none."""
+def carlini_wagner(network: Network, count: int) -> tuple[np.ndarray, np.ndarray] | str:
+    """Return images after C&W's L2 attack of foolbox and which test images they are of, or why not.
+
+    It is tried on the first `count` test images.
+    Where the attack finds nothing, foolbox returns a black image, which a network may well
+    classify in another way: that is no adversarial image, and is left out.
+    """
     try:
         import foolbox
     except ImportError as error:
         return f"not run: foolbox is not installed ({error})"
     model = foolbox.JAXModel(network.logits, bounds=(0, 1))
-    attack = foolbox.attacks.L2CarliniWagnerAttack(binary_search_steps=3, steps=100)
+    attack = foolbox.attacks.L2CarliniWagnerAttack(
+        binary_search_steps=6, steps=300, initial_const=1e-2
+    )
     found = []
     for first in range(0, count, 100):
         images = jnp.asarray(network.test[first : first + 100])
         labels = jnp.asarray(network.test_labels[first : first + 100].astype(np.int32))
         _, clipped, _ = attack(model, images, labels, epsilons=None)
         found.append(np.asarray(clipped, np.float32))
-    return np.concatenate(found)
+    images = np.concatenate(found)
+    rows = np.flatnonzero(images.reshape(len(images), -1).any(axis=1))
+    return images[rows], rows

@@ -78,7 +78,7 @@ def experiments(network: Network, folder: Path, rng: np.random.Generator, claims
         "U_S": perturbations.noisy(network.test, anywhere, perturbations.NOISE, rng),
         "U_DI": perturbations.noisy(network.test, relevant, perturbations.NOISE, rng),
     }
-    hostile: dict[str, np.ndarray | str] = {
+    hostile: dict[str, np.ndarray | tuple[np.ndarray, np.ndarray] | str] = {
         "Gaussian": perturbations.noisy(network.test, True, perturbations.REACH, rng),
         "FGSM": perturbations.fgsm(network),
         "BIM": perturbations.fgsm(network, perturbations.BIM_STEPS),
@@ -115,14 +115,14 @@ def experiments(network: Network, folder: Path, rng: np.random.Generator, claims
         if isinstance(images, str):
             print(f"- {name}: {images}")
             continue
-        part = f" of the first {len(images):,}" if len(images) < len(network.test) else ""
-        accuracy = float(
-            (
-                np.asarray(network.logits(images)).argmax(axis=1)
-                == network.test_labels[: len(images)]
-            ).mean()
+        images, rows = images if isinstance(images, tuple) else (images, np.arange(len(images)))
+        classes = np.asarray(network.logits(images)).argmax(axis=1)
+        accuracy = float((classes == network.test_labels[rows]).mean())
+        moved = np.linalg.norm((images - network.test[rows]).reshape(len(images), -1), axis=1)
+        print(
+            f"- {name}: {len(images):,} images, accuracy {accuracy:.2%}, mean L2 distance "
+            f"{moved.mean():.2f}"
         )
-        print(f"- {name}: accuracy {accuracy:.2%}{part}")
         attacked[f"U_O + {name}"] = measured(
             network, profile, np.concatenate([network.test, images])
         )
@@ -334,9 +334,10 @@ def correlation(results: dict[str, Result], layer: str) -> None:
 
 def spearman(a: list, b: list) -> float:
     """Return the correlation of the ranks, ties sharing their mean rank."""
-    ranks = []
-    for each in (np.array(a, float), np.array(b, float)):
-        ranks.append(np.array([(each < x).sum() + ((each == x).sum() - 1) / 2 for x in each]))
+    ranks = [
+        [(each < x).sum() + ((each == x).sum() - 1) / 2 for x in each]
+        for each in (np.array(a, float), np.array(b, float))
+    ]
     return float(np.corrcoef(ranks)[0, 1])
 
 
