@@ -166,7 +166,8 @@ def subject_of(result: Result) -> int:
 def idc(result: Result, layer: str, m: int) -> tuple[int, int]:
     """Return the combinations covered, and all; a layer of fewer neurons has all of them as m."""
     (found,) = (one for one in result.importance if one.layer == layer)
-    facts = found.combinations[M.index(m)]
+    m = min(m, len(found.neurons))
+    facts = next(facts for facts in found.combinations if facts.m == m)
     return facts.covered, facts.combinations
 
 

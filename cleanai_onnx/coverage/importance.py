@@ -24,6 +24,7 @@ from cleanai_onnx.coverage.importance_classes import (
     class_subjects,
     compat_body,
     covered_by,
+    without_classes,
 )
 from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
@@ -107,6 +108,17 @@ class ImportanceState:
         """The subjects of the first m, one for each layer: combinations of several m do not add."""
         return self.subjects[:: len(self.parameters.important)]
 
+    @property
+    def layers(self) -> tuple[tuple[Subject, ...], ...]:
+        """The subjects of each layer; once where several m are more neurons than it has."""
+        several = len(self.parameters.important)
+        return tuple(
+            tuple(
+                {len(one.neurons): one for one in self.subjects[first : first + several]}.values()
+            )
+            for first in range(0, len(self.subjects), several)
+        )
+
 
 def init(learnt: Learnt, parameters: ProfileParameters) -> ImportanceState:
     """Return the state before the first input.
@@ -180,7 +192,7 @@ def compute(state: ImportanceState) -> tuple[Table, ...]:
         return (_IDC.table("channel", shown, body),)
     rows: list[tuple[Cell, ...]] = []
     notes = list(learnt.remarks)
-    for subject in state.subjects:
+    for subject in (subject for layer in state.layers for subject in layer):
         name, m = subject.layer.name, len(subject.neurons)
         covered, total = len(subject.covered), math.prod(subject.sizes)
         rows.append((name, m, covered, total, ratio(covered, total)))
@@ -191,6 +203,9 @@ def compute(state: ImportanceState) -> tuple[Table, ...]:
                 f"{name}, m = {m}: {total - covered:,} of {total:,} combinations are missing; the "
                 f"first are the clusters {', '.join(missing)} of the neurons {numbers}."
             )
+    unclassed = without_classes(learnt.relevance)
+    if unclassed is not None:
+        notes.append(unclassed)
     covered = sum(len(subject.covered) for subject in state.leading)
     combinations = sum(math.prod(subject.sizes) for subject in state.leading)
     m = parameters.important[0]
@@ -230,7 +245,6 @@ def _missing(subject: Subject, most: int) -> list[tuple[int, ...]]:
 
 def important_layers(state: ImportanceState) -> tuple[ImportantLayerFacts, ...]:
     """Return what reports show of the important neurons, and of their combinations."""
-    several = len(state.parameters.important)
     return tuple(
         ImportantLayerFacts(
             subjects[0].layer.name,
@@ -248,10 +262,7 @@ def important_layers(state: ImportanceState) -> tuple[ImportantLayerFacts, ...]:
                 for subject in subjects
             ),
         )
-        for subjects in (
-            state.subjects[first : first + several]
-            for first in range(0, len(state.subjects), several)
-        )
+        for subjects in state.layers
     )
 
 
@@ -278,12 +289,10 @@ def _share(neuron: ImportantNeuron, layer: LearntRelevance) -> float | None:
 
 
 def _neurons(state: ImportanceState) -> TableBody:
-    largest = max(state.parameters.important)
     rows: list[tuple[Cell, ...]] = []
     notes: list[str] = []
-    for subject in state.subjects:
-        if len(subject.neurons) < min(largest, len(subject.layer.relevance)):
-            continue
+    for layer in state.layers:
+        subject = max(layer, key=lambda subject: len(subject.neurons))
         not_finite = sum(neuron.not_finite for neuron in subject.neurons)
         if not_finite:
             notes.append(

@@ -40,6 +40,7 @@ __all__ = [
     "class_subjects",
     "compat_body",
     "covered_by",
+    "without_classes",
 ]
 
 MOST_CLASSES = 100
@@ -50,7 +51,8 @@ BY_CLASS = Definition(
     definition=(
         "As idc, for one class at a time: relevance is summed over the training images that the "
         "model puts into the class, clusters are those of their activations, and the images that "
-        "cover combinations are those of the suite that the model puts into the class."
+        "cover combinations are those of the suite that the model puts into the class. The total "
+        "is the mean over layers and classes that were learnt, for the first m."
     ),
     card=Card("suite", True, True, True, f"{_SOURCE}, section 4", needs_profile=True),
 )
@@ -71,11 +73,13 @@ _COMPAT_CLUSTERS = (2, 4)
 class ClassSubject:
     """The important neurons of one layer for one class and m, and what was covered.
 
-    `columns` says which neuron's activations are looked up in the clusters of each of `neurons`.
+    `leading` says whether m is the first that was asked for, `columns` which neuron's activations
+    are looked up in the clusters of each of `neurons`.
     """
 
     layer: LearntRelevance
     number: int
+    leading: bool
     training: int
     compat: bool
     neurons: tuple[ImportantNeuron, ...]
@@ -104,6 +108,14 @@ def class_subjects(
     return tuple(found)
 
 
+def without_classes(layers: Sequence[LearntRelevance]) -> str | None:
+    """Return why there is no analysis by class, where the model has classes and there is none."""
+    most = max((len(one.by_class) for one in layers if one.by_class is not None), default=0)
+    if most <= MOST_CLASSES:
+        return None
+    return f"idc-classes is not computed for {most:,} classes, only for up to {MOST_CLASSES}."
+
+
 def _of_class(
     layer: LearntRelevance, number: int, parameters: ProfileParameters, *, compat: bool
 ) -> list[ClassSubject]:
@@ -120,7 +132,7 @@ def _of_class(
         drop_zeros=layer.fully_connected,
     )
     subjects = []
-    for m in parameters.important:
+    for m in dict.fromkeys(min(m, len(neurons)) for m in parameters.important):
         chosen = neurons[:m]
         columns = tuple(neuron.index for neuron in chosen)
         if compat:
@@ -129,8 +141,11 @@ def _of_class(
                 for neuron in sorted(chosen, key=lambda neuron: neuron.index)
             )
         require_few(m, chosen)
+        leading = m == min(parameters.important[0], len(neurons))
         empty = np.zeros(0, np.int64)
-        subjects.append(ClassSubject(layer, number, len(own), compat, chosen, columns, empty))
+        subjects.append(
+            ClassSubject(layer, number, leading, len(own), compat, chosen, columns, empty)
+        )
     return subjects
 
 
@@ -184,7 +199,9 @@ def by_class_body(subjects: Sequence[ClassSubject]) -> TableBody:
         Column("combinations", "count"),
         Column("coverage", "ratio"),
     )
-    return TableBody(columns, tuple(rows), None, notes)
+    leading = _leading(subjects, compat=False)
+    total: tuple[Cell, ...] = ("mean", None, *(None,) * 5, leading)
+    return TableBody(columns, tuple(rows), total, notes)
 
 
 def compat_body(subjects: Sequence[ClassSubject]) -> TableBody:
@@ -201,7 +218,19 @@ def compat_body(subjects: Sequence[ClassSubject]) -> TableBody:
         Column("lowest", "ratio"),
         Column("highest", "ratio"),
     )
-    return TableBody(columns, tuple(rows), None)
+    leading = _leading(subjects, compat=True)
+    total: tuple[Cell, ...] = ("mean", None, None, leading, None, None)
+    return TableBody(columns, tuple(rows), total)
+
+
+def _leading(subjects: Sequence[ClassSubject], *, compat: bool) -> float | None:
+    """Return the mean over the classes and layers for the first m."""
+    shares = [
+        len(subject.covered) / subject.combinations
+        for subject in subjects
+        if subject.compat == compat and subject.training and subject.leading
+    ]
+    return sum(shares) / len(shares) if shares else None
 
 
 def _shares(

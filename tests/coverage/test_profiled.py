@@ -19,7 +19,7 @@ from cleanai_onnx.coverage import (
     Observed,
     ProfileParameters,
 )
-from cleanai_onnx.coverage.importance import IMPORTANCE
+from cleanai_onnx.coverage.importance import IMPORTANCE, important_layers
 from cleanai_onnx.coverage.profiled import ProfiledMetric
 from cleanai_onnx.coverage.sections import SECTIONS
 from cleanai_onnx.errors import UsageError
@@ -243,6 +243,52 @@ def test_compat_pairs_clusters_by_index_with_activations_by_relevance() -> None:
     assert subject.covered.tolist() == [2]
     mean = IMPORTANCE.compute(state)[3].rows[0]
     assert mean == ("b", 2, 1, 0.25, 0.25, 0.25)
+
+
+def test_a_layer_with_fewer_neurons_than_m_is_there_once() -> None:
+    training = np.arange(20, dtype=np.float32).reshape(4, 5)
+    parameters = ProfileParameters(important=(2, 3, 8), compat="deepimportance-2020")
+    state, _ = measured(IMPORTANCE, learnt_of(training), parameters, training)
+    idc, neurons, classes, compat = IMPORTANCE.compute(state)
+    assert [row[1] for row in idc.rows] == [2, 3]
+    assert [row[2] for row in neurons.rows] == [1, 2, 0]
+    assert [row[1:3] for row in classes.rows] == [(2, 0), (3, 0), (2, 1), (3, 1)]
+    assert [row[1] for row in compat.rows] == [2, 3]
+    (facts,) = important_layers(state)
+    assert [one.m for one in facts.combinations] == [2, 3]
+    assert [one.neuron for one in facts.neurons] == [1, 2, 0]
+    shares = [row[-1] for row in classes.rows if row[1] == 2]
+    # The first class was not learnt: all images are of the second, but one.
+    assert [row[3] for row in classes.rows] == [1, 1, 3, 3]
+    assert classes.coverage == pytest.approx(sum(shares) / 2)
+
+
+def test_too_many_classes_are_said_to_be_left_out() -> None:
+    training = np.arange(20, dtype=np.float32).reshape(4, 5)
+    learnt = learnt_of(training)
+    layer = replace(learnt.relevance[0], by_class=np.ones((1000, 3)))
+    state, _ = measured(
+        IMPORTANCE, replace(learnt, relevance=(layer,)), ProfileParameters(), training
+    )
+    idc, _ = IMPORTANCE.compute(state)
+    assert idc.notes[-1] == "idc-classes is not computed for 1,000 classes, only for up to 100."
+
+
+def test_the_combinations_that_are_missing_are_named() -> None:
+    training = np.array([[0, 0, 1, 10, 0], [0, 0, 1, 90, 0], [0, 0, 5, 90, 0]], np.float32)
+    training = np.repeat(training, 3, axis=0)
+    parameters = ProfileParameters(important=(2,))
+    learnt = learnt_of(training)
+    layer = replace(learnt.relevance[0], relevance=np.array([1.0, 3.0, -1.0]))
+    state, _ = measured(IMPORTANCE, replace(learnt, relevance=(layer,)), parameters, training[:3])
+    (facts,) = important_layers(state)
+    (found,) = facts.combinations
+    assert (found.m, found.covered, found.combinations) == (2, 1, 4)
+    assert found.missing == ((1, 2), (2, 1), (2, 2))
+    first = facts.neurons[0]
+    assert (first.neuron, first.share, first.centroids, first.borders) == (1, 0.75, (10, 90), (50,))
+    assert (first.low, first.high, first.values) == (10, 90, 9)
+    assert (first.histogram[0], first.histogram[-1], sum(first.histogram)) == (3, 6, 9)
 
 
 def test_training_activations_that_are_not_finite_are_counted() -> None:
