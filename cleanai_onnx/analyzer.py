@@ -115,6 +115,8 @@ class Analyzer:
             device=device,
             batch_size=batch_size,
             threads=threads,
+            # Some metrics tell apart what images of each class taught.
+            decide=profile is not None,
             record=self.record,
         )
         self.image_input = self._runner.image_input
@@ -252,7 +254,7 @@ class Analyzer:
             return None
         channels = coverage.channel_matrix(self.layers, figures.channels, ran.valid)
         values = unit_matrix(ran) if self._profile.facts.view == "unit" else channels
-        return Observed(values, channels)
+        return Observed(values, channels, ran.classes)
 
     def _measure_against(self, observed: Observed | None, valid: int) -> np.ndarray:
         """Measure a batch against the profile; return ``(valid, scores)``, without one no score."""
@@ -324,6 +326,14 @@ class Analyzer:
             notes=(*notes, *self._notes()),
             profile=None if self._profile is None else self._profile.facts,
             subset=subset,
+            importance=next(
+                (
+                    coverage.important_layers(state)
+                    for state in self._against
+                    if isinstance(state, coverage.ImportanceState)
+                ),
+                (),
+            ),
         )
 
     def close(self) -> None:

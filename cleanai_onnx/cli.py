@@ -469,6 +469,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
                 margin=settings["margin"],
                 important=settings["important"],
                 clusters=settings["clusters"],
+                compat=settings["compat"],
             ),
             subset=settings["subset-metrics"],
             subset_file=paths.get("subset"),

@@ -376,6 +376,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("subset-metrics", _list, (), "metrics",
            "coverages that --subset keeps (default: all that single images cover, of channels): "
            "kmnc,nc-suite,nc-suite/unit", "LIST"),
+    Option("compat", _one_of("none", "deepimportance-2020"), "none", "metrics",
+           "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),

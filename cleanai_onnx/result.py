@@ -21,10 +21,13 @@ __all__ = [
     "FORMAT_VERSION",
     "PROFILE_FORMAT_VERSION",
     "Column",
+    "CombinationFacts",
     "Conversion",
     "CriterionFacts",
     "FeaturedImage",
     "ImageFacts",
+    "ImportantLayerFacts",
+    "ImportantNeuronFacts",
     "LayerFacts",
     "ModelFacts",
     "Note",
@@ -366,13 +369,75 @@ class SubsetFacts:
 
 
 @dataclass(frozen=True)
+class ImportantNeuronFacts:
+    """An important neuron of a layer, and the clusters of its activations in training.
+
+    Attributes
+    ----------
+    neuron
+        Its number in the layer, from 0.
+    relevance, share
+        Its relevance summed over the training images, and its share of the sum of the layer's
+        positive relevance; None where there is no positive relevance.
+    values, zeros, not_finite
+        How many activations were clustered; how many were left out because they are exactly 0,
+        and because they are not finite.
+    centroids, borders
+        Of the clusters, ascending; borders are the midpoints of neighbouring centroids.
+    silhouettes
+        The mean silhouette for each number of clusters that was tried.
+    low, high
+        The smallest and the largest activation that was clustered; None without any.
+    histogram
+        How many activations lie in each of equal intervals from `low` to `high`.
+    """
+
+    neuron: int
+    relevance: float
+    share: float | None
+    values: int
+    zeros: int
+    not_finite: int
+    centroids: tuple[float, ...]
+    borders: tuple[float, ...]
+    silhouettes: Mapping[str, float]
+    low: float | None
+    high: float | None
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CombinationFacts:
+    """The combinations of clusters of the first `m` important neurons that the suite covers.
+
+    `missing` has the first of those that it lacks: the number of a cluster, from 1, of each of the
+    m neurons. There are `combinations` - `covered` of them in all.
+    """
+
+    m: int
+    covered: int
+    combinations: int
+    missing: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class ImportantLayerFacts:
+    """The important neurons of a layer, the most relevant first, and their combinations."""
+
+    layer: str
+    neurons: tuple[ImportantNeuronFacts, ...]
+    combinations: tuple[CombinationFacts, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything that an analysis found.
 
     `firing[i][c]` counts the images on which channel `c` of layer `i` fired: at least one of its
     units was above zero. A channel that never fired is dead for this suite. `profile` says what the
-    metrics that need training images were measured against. `subset` are the images that suffice
-    for the same coverage, if they were asked for.
+    metrics that need training images were measured against, `importance` which neurons of its
+    layers are important, and which combinations of their clusters the images cover and lack.
+    `subset` are the images that suffice for the same coverage, if they were asked for.
     """
 
     model: ModelFacts
@@ -386,6 +451,7 @@ class Result:
     notes: tuple[Note, ...] = ()
     profile: ProfileFacts | None = None
     subset: SubsetFacts | None = None
+    importance: tuple[ImportantLayerFacts, ...] = ()
     format_version: int = field(default=FORMAT_VERSION)
 
     def table(self, metric: str, view: View = "unit") -> Table:

@@ -21,6 +21,7 @@ from cleanai_onnx.coverage.engine import (
 )
 from cleanai_onnx.coverage.evidence import compute
 from cleanai_onnx.coverage.featured import Extremes
+from cleanai_onnx.coverage.importance import ImportanceState, important_layers
 from cleanai_onnx.coverage.kernels import STATE_BYTES
 from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters
 from cleanai_onnx.coverage.profiled import (
@@ -42,6 +43,7 @@ __all__ = [
     "UNIONS",
     "Array",
     "Extremes",
+    "ImportanceState",
     "InputFigures",
     "Items",
     "Learnt",
@@ -59,6 +61,7 @@ __all__ = [
     "count_pairs",
     "covered_by_each",
     "firing",
+    "important_layers",
     "init",
     "merge",
     "rows_of",

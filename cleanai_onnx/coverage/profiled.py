@@ -33,6 +33,7 @@ Items = Sequence[npt.NDArray[np.int64]]
 
 MOST_SECTIONS = 100_000
 MOST_IMPORTANT = 50
+COMPATS = ("none", "deepimportance-2020")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class ProfileParameters:
         m of `idc`: how many neurons of a layer are important; several are measured in one run.
     clusters : (int, int)
         The least and the largest number of clusters of an important neuron's activations.
+    compat : {"none", "deepimportance-2020"}
+        Also measure `idc` as the authors' code did; see `cleanai_onnx.coverage.importance_classes`.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class ProfileParameters:
     margin: float = 0.0
     important: tuple[int, ...] = (6,)
     clusters: tuple[int, int] = (2, 4)
+    compat: str = "none"
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning."""
@@ -70,6 +74,8 @@ class ProfileParameters:
             )
         if not isinstance(self.margin, int | float) or not 0 <= self.margin < np.inf:
             raise UsageError(f"--margin must be a number of at least 0, not {self.margin!r}.")
+        if self.compat not in COMPATS:
+            raise UsageError(f"--compat must be one of {', '.join(COMPATS)}, not {self.compat!r}.")
         object.__setattr__(self, "important", tuple(self.important))
         object.__setattr__(self, "clusters", tuple(self.clusters))
         if not self.important or any(not 1 <= m <= MOST_IMPORTANT for m in self.important):
@@ -93,10 +99,13 @@ class Observed(NamedTuple):
         ``(B, N)`` float32, the neurons of all layers in the view of the profile.
     channels : array
         ``(B, C)`` float32, the channels of all layers.
+    classes : array, optional
+        ``(B,)`` int64, the class that the model predicts; None where it has none.
     """
 
     values: npt.NDArray[np.float32]
     channels: npt.NDArray[np.float32]
+    classes: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +123,15 @@ class LearntRelevance:
         ``(C,)`` float64, summed over training images.
     traces : array
         ``(n, C)`` float32, their activations over these images, or a sample of them.
+    by_class : array, optional
+        ``(K, C)`` float64, the relevance summed over the images of each class; None without
+        classes.
+    trace_classes : array, optional
+        ``(n,)`` int64, the class that the model predicted for each trace.
+    every_trace, every_class : array, optional
+        ``(N, C)`` and ``(N,)``: the traces of all training images in the sample, also where the
+        relevance is only of those that are classified as they are labelled; and what they are
+        labelled, or predicted without labels.
     """
 
     name: str
@@ -121,6 +139,10 @@ class LearntRelevance:
     fully_connected: bool
     relevance: npt.NDArray[np.float64]
     traces: npt.NDArray[np.float32]
+    by_class: npt.NDArray[np.float64] | None = None
+    trace_classes: npt.NDArray[np.int64] | None = None
+    every_trace: npt.NDArray[np.float32] | None = None
+    every_class: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

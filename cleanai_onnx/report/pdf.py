@@ -15,6 +15,7 @@ from cleanai_onnx.report import pdf_appendix as appendix
 from cleanai_onnx.report.pdf_charts import draw_coverage_chart, draw_firing_map
 from cleanai_onnx.report.pdf_cover import draw_cover
 from cleanai_onnx.report.pdf_images import draw_featured_images
+from cleanai_onnx.report.pdf_importance import draw_important_neurons
 from cleanai_onnx.report.pdf_sheet import (
     BODY,
     BOTTOM,
@@ -67,6 +68,8 @@ def _sections(result: Result) -> tuple[Section, ...]:
     learnt = []
     if result.profile is not None:
         learnt.append(Section("Training profile", appendix.draw_profile, False, 60))
+    if result.importance:
+        learnt.append(Section("Important neurons", draw_important_neurons, True))
     return (
         *parts,
         *learnt,
@@ -95,8 +98,8 @@ def render(result: Result) -> bytes:
     )
     sections = _sections(result)
     draw_cover(sheet, result)
-    # Headings within sections: two lists of channels, and a table each.
-    entries = 1 + len(sections) + 2 + len(result.tables)
+    # Headings within sections: two lists of channels, important layers, and a table each.
+    entries = 1 + len(sections) + 2 + len(result.importance) + len(result.tables)
     pages = math.ceil(entries / _ENTRIES)
     sheet.new_page()
     sheet.bookmark("Contents")

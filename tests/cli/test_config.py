@@ -61,6 +61,11 @@ CASES: dict[str, Case] = {
     "important": ("6,8", [6, 8], ("", "0", "6,", "x", "1.5", [], [True], TABLE)),
     "clusters": ("3:5", [3, 5], ("", "4:2", "2", "2:3:4", "0:2", "x:y", 5, [2], TABLE)),
     "subset-metrics": ("kmnc,nc-suite/unit", ["kmnc", "nc-suite/unit"], ("", ",", [], [3], TABLE)),
+    "compat": (
+        "deepimportance-2020",
+        "deepimportance-2020",
+        ("", "deepimportance", "2020", 1, [], TABLE),
+    ),
     "device": ("cpu", "cpu", ("gpu", "CPU", "", 5, [], TABLE)),
     "batch-size": ("4", 4, ("0", *NO_COUNT)),
     "threads": ("2", 2, ("0", *NO_COUNT)),
