@@ -135,7 +135,7 @@ def experiments(network: Network, folder: Path, rng: np.random.Generator, claims
         before = [idc(attacked["U_O"], subject, m) for m in M]
         after = [idc(result, subject, m) for m in M]
         claims.check(
-            f"{name.removeprefix('U_O + ')} raises IDC",
+            f"{name.removeprefix('U_O + ')} raises IDC for every m",
             network.name,
             all(b[0] > a[0] for a, b in zip(before, after, strict=True)),
             ", ".join(
