@@ -295,7 +295,7 @@ def paper_idc(network: Network, folder: Path, profile: Profile) -> None:
         "\nWhy they differ: the paper's figures are means over ten analyses of one class each, and "
         "come from pairing the clusters of neurons by index with activations by relevance. "
         "`--compat` does both. What is left is that these profiles are of 8,000 training digits "
-        "where the paper has 60,000, that classes are those that the network predicts, and that "
+        "and the authors' may not be, that classes are those that the network predicts, and that "
         "the authors' relevance is of a network without the convolutions' ReLUs."
     )
 
