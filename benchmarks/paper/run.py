@@ -135,7 +135,7 @@ def experiments(network: Network, folder: Path, rng: np.random.Generator, claims
         before = [idc(attacked["U_O"], subject, m) for m in M]
         after = [idc(result, subject, m) for m in M]
         claims.check(
-            f"{name.removeprefix('U_O + ')} raises IDC",
+            f"{name.removeprefix('U_O + ')} raises IDC for every m",
             network.name,
             all(b[0] > a[0] for a, b in zip(before, after, strict=True)),
             ", ".join(
@@ -295,7 +295,7 @@ def paper_idc(network: Network, folder: Path, profile: Profile) -> None:
         "\nWhy they differ: the paper's figures are means over ten analyses of one class each, and "
         "come from pairing the clusters of neurons by index with activations by relevance. "
         "`--compat` does both. What is left is that these profiles are of 8,000 training digits "
-        "where the paper has 60,000, that classes are those that the network predicts, and that "
+        "and the authors' may not be, that classes are those that the network predicts, and that "
         "the authors' relevance is of a network without the convolutions' ReLUs."
     )
 
