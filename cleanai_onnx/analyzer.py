@@ -175,12 +175,12 @@ class Analyzer:
         """Make the session and the state. Called by the first `update` if not before."""
         self._runner.start()
         self._state = coverage.init(self.layers, self.parameters, self._runner.jax_device)
-        learnt = None
+        learnt, further = None, list[str]()
         if self._profile is not None:
             require_same(self._profile, self.model.sha256, self.layers)
             learnt = learnt_from(self._profile)
             self._against = [family.init(learnt, self._profile_parameters) for family in PROFILED]
-        further = [name for family in PROFILED for name in family.scores] if self._against else []
+            further += [name for family in PROFILED for name in family.scores(learnt)]
         if self._subset:
             wanted = () if self._subset is True else tuple(self._subset)
             criteria = find_criteria(wanted, self._state, self._against, learnt)

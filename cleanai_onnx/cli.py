@@ -470,6 +470,8 @@ def _analyze(arguments: argparse.Namespace) -> int:
                 important=settings["important"],
                 clusters=settings["clusters"],
                 compat=settings["compat"],
+                surprise_buckets=settings["surprise-buckets"],
+                surprise_bounds=settings["surprise-bounds"],
             ),
             subset=settings["subset-metrics"],
             subset_file=paths.get("subset"),

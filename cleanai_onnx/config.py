@@ -294,6 +294,20 @@ def _span(value: Any) -> tuple[int, int]:
     return low, high
 
 
+def _bounds(value: Any) -> tuple[float, float]:
+    items = value.split(",") if isinstance(value, str) else value
+    problem = "must be two numbers above 0 such as 2000,2"
+    if not isinstance(items, list | tuple) or len(items) != 2:
+        raise ValueError(problem)
+    try:
+        one, other = (float(item) for item in items if not isinstance(item, bool))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(problem) from None
+    if not (0 < one < float("inf") and 0 < other < float("inf")):
+        raise ValueError(problem)
+    return one, other
+
+
 def _values(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(name): str(text) for name, text in value.items()}
@@ -361,7 +375,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cleanai-compat", _switch, False, "metrics",
            "CleanAI's departures: 0.05 in vv's second layer, k per layer in tknc", None),
     Option("profile", _text, None, "metrics",
-           "what training images taught (cleanai-onnx profile): adds nbc-suite, snac, kmnc, idc",
+           "what training images taught (cleanai-onnx profile): adds nbc-suite, snac, kmnc, idc, surprise",
            "FILE"),
     Option("train", _text, None, "metrics",
            "learn that from these training images first, all of them, and do not keep it (the "
@@ -376,6 +390,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("subset-metrics", _list, (), "metrics",
            "coverages that --subset keeps (default: all that single images cover, of channels): "
            "kmnc,nc-suite,nc-suite/unit", "LIST"),
+    Option("surprise-buckets", _whole(1), 1000, "metrics",
+           "buckets of lsc and dsc: equal parts from no surprise to the bound", "N"),
+    Option("surprise-bounds", _bounds, (2000.0, 2.0), "metrics",
+           "the largest surprise that lsc and dsc have a bucket for: 2000,2", "LSA,DSA"),
     Option("compat", _one_of("none", "deepimportance-2020"), "none", "metrics",
            "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),

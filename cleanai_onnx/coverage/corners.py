@@ -146,7 +146,7 @@ def compute(state: CornerState) -> tuple[Table, Table]:
 CORNERS = ProfiledMetric(
     metrics=(_NBC, _SNAC),
     parameters=lambda parameters: {"k": parameters.margin},
-    scores=_NAMES,
+    scores=lambda _: _NAMES,
     init=init,
     update=update,
     merge=merge,

@@ -354,7 +354,7 @@ def named_parameters(parameters: ProfileParameters) -> dict[str, object]:
 IMPORTANCE = ProfiledMetric(
     metrics=(_IDC, _NEURONS, BY_CLASS, COMPAT),
     parameters=named_parameters,
-    scores=_NAMES,
+    scores=lambda _: _NAMES,
     init=init,
     update=update,
     merge=merge,

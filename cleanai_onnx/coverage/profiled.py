@@ -22,6 +22,7 @@ __all__ = [
     "Items",
     "Learnt",
     "LearntRelevance",
+    "LearntTraces",
     "Observed",
     "ProfileParameters",
     "ProfiledMetric",
@@ -52,6 +53,10 @@ class ProfileParameters:
         The least and the largest number of clusters of an important neuron's activations.
     compat : {"none", "deepimportance-2020"}
         Also measure `idc` as the authors' code did; see `cleanai_onnx.coverage.importance_classes`.
+    surprise_buckets : int
+        Into how many equal buckets the range of surprise is divided by `lsc` and `dsc`.
+    surprise_bounds : (float, float)
+        The upper ends of these ranges, of `lsc` and of `dsc`; the lower end is 0.
 
     Raises
     ------
@@ -64,6 +69,8 @@ class ProfileParameters:
     important: tuple[int, ...] = (6,)
     clusters: tuple[int, int] = (2, 4)
     compat: str = "none"
+    surprise_buckets: int = 1000
+    surprise_bounds: tuple[float, float] = (2000.0, 2.0)
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning."""
@@ -76,6 +83,17 @@ class ProfileParameters:
             raise UsageError(f"--margin must be a number of at least 0, not {self.margin!r}.")
         if self.compat not in COMPATS:
             raise UsageError(f"--compat must be one of {', '.join(COMPATS)}, not {self.compat!r}.")
+        if not 1 <= self.surprise_buckets <= MOST_SECTIONS:
+            raise UsageError(
+                f"--surprise-buckets must be a whole number from 1 to {MOST_SECTIONS:,}, not "
+                f"{self.surprise_buckets!r}."
+            )
+        object.__setattr__(self, "surprise_bounds", tuple(map(float, self.surprise_bounds)))
+        if len(self.surprise_bounds) != 2 or not all(0 < u < np.inf for u in self.surprise_bounds):
+            raise UsageError(
+                "--surprise-bounds must be two numbers above 0, of lsc and of dsc, not "
+                f"{list(self.surprise_bounds)}."
+            )
         object.__setattr__(self, "important", tuple(self.important))
         object.__setattr__(self, "clusters", tuple(self.clusters))
         if not self.important or any(not 1 <= m <= MOST_IMPORTANT for m in self.important):
@@ -146,6 +164,27 @@ class LearntRelevance:
 
 
 @dataclass(frozen=True, eq=False)
+class LearntTraces:
+    """The activation traces of one layer's C channels over training images.
+
+    Attributes
+    ----------
+    name : str
+    columns : slice
+        Where its channels are among those of all layers.
+    traces : array
+        ``(n, C)`` float32.
+    classes : array
+        ``(n,)`` int64, the class that the model predicted for each; 0 where it has no classes.
+    """
+
+    name: str
+    columns: slice
+    traces: npt.NDArray[np.float32]
+    classes: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class Learnt:
     """What a profile says of the N neurons of all layers, one layer after the other.
 
@@ -169,6 +208,10 @@ class Learnt:
         Why there is none, where there is none.
     remarks : tuple of str
         What is to be said of the relevance.
+    traces : tuple of LearntTraces
+        Of the traced layers.
+    has_classes : bool
+        Whether the model has classes.
     """
 
     view: View
@@ -181,6 +224,8 @@ class Learnt:
     relevance: tuple[LearntRelevance, ...] = ()
     without_relevance: str = "the profile has no relevance"
     remarks: tuple[str, ...] = ()
+    traces: tuple[LearntTraces, ...] = ()
+    has_classes: bool = True
 
     def by_layer(self, per_neuron: npt.NDArray[Any]) -> list[int]:
         """Sum whole numbers or booleans ``(N,)`` within each layer, exactly."""
@@ -199,13 +244,13 @@ class ProfiledMetric:
         The metrics of the family.
     parameters : callable
         Those that the figures depend on, by name.
-    scores : tuple of str
-        Names of what `update` says of each input.
+    scores : callable
+        ``(learnt) -> names`` of what `update` says of each input.
     init : callable
         ``(learnt, parameters) -> state``, the identity of `merge`.
     update : callable
-        ``(state, observed) -> (state, scores)``; the scores are ``(B, len(scores))`` float64, and
-        the arrays of the old state are given up.
+        ``(state, observed) -> (state, scores)``; the scores are ``(B, names)`` float64, and the
+        arrays of the old state are given up.
     merge : callable
         ``(state, state) -> state``, associative and commutative.
     compute : callable
@@ -220,7 +265,7 @@ class ProfiledMetric:
 
     metrics: tuple[Definition, ...]
     parameters: Callable[[ProfileParameters], Mapping[str, Any]]
-    scores: tuple[str, ...]
+    scores: Callable[[Learnt], tuple[str, ...]]
     init: Callable[[Learnt, ProfileParameters], Any]
     update: Callable[[Any, Observed], tuple[Any, npt.NDArray[np.float64]]]
     merge: Callable[[Any, Any], Any]

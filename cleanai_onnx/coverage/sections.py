@@ -192,7 +192,7 @@ def compute(state: SectionState) -> tuple[Table]:
 SECTIONS = ProfiledMetric(
     metrics=(_KMNC,),
     parameters=lambda parameters: {"k": parameters.sections},
-    scores=_NAMES,
+    scores=lambda _: _NAMES,
     init=init,
     update=update,
     merge=merge,

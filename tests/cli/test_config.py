@@ -61,6 +61,12 @@ CASES: dict[str, Case] = {
     "important": ("6,8", [6, 8], ("", "0", "6,", "x", "1.5", [], [True], TABLE)),
     "clusters": ("3:5", [3, 5], ("", "4:2", "2", "2:3:4", "0:2", "x:y", 5, [2], TABLE)),
     "subset-metrics": ("kmnc,nc-suite/unit", ["kmnc", "nc-suite/unit"], ("", ",", [], [3], TABLE)),
+    "surprise-buckets": ("100", 100, ("0", *NO_COUNT)),
+    "surprise-bounds": (
+        "50,1.5",
+        [50, 1.5],
+        ("", "2", "0,2", "2,-1", "x,y", "nan,1", "inf,1", [1], [True, 2], 5, TABLE),
+    ),
     "compat": (
         "deepimportance-2020",
         "deepimportance-2020",

@@ -16,6 +16,7 @@ from cleanai_onnx.coverage import (
     PROFILED,
     Learnt,
     LearntRelevance,
+    LearntTraces,
     Observed,
     ProfileParameters,
 )
@@ -63,6 +64,7 @@ def learnt_of(training: np.ndarray) -> Learnt:
                 every_class=classes_of(training),
             ),
         ),
+        traces=(LearntTraces("b", slice(2, 5), training[:, 2:], classes_of(training)),),
     )
 
 
@@ -70,7 +72,7 @@ def measured(
     family: ProfiledMetric, learnt: Learnt, parameters: ProfileParameters, *batches: np.ndarray
 ) -> tuple[Any, np.ndarray]:
     state = family.init(learnt, parameters)
-    scores = [np.zeros((0, len(family.scores)))]
+    scores = [np.zeros((0, len(family.scores(learnt))))]
     for batch in batches:
         state, found = family.update(state, Observed(batch, batch, classes_of(batch)))
         scores.append(found)
@@ -153,8 +155,11 @@ def test_what_images_add_sums_to_what_is_covered(training: np.ndarray, suite: np
             "nbc-suite": lambda row: row[1] + row[2],
             "kmnc": lambda row: row[1],
             "idc": lambda row: row[2],
+            "lsc": lambda row: row[3],
         }[family.metrics[0].id](total)
-        assert scores[:, family.scores.index(f"adds {family.metrics[0].id}")].sum() == covered
+        assert (
+            scores[:, family.scores(learnt).index(f"adds {family.metrics[0].id}")].sum() == covered
+        )
 
 
 def test_both_ends_of_a_range_lie_in_a_section() -> None:
@@ -186,7 +191,8 @@ def test_every_metric_says_what_it_promises() -> None:
     for family in PROFILED:
         for metric in family.metrics:
             card = metric.card
-            assert card.needs_profile and card.monotone and card.order_free and card.mergeable
+            assert card.needs_profile and card.order_free and card.mergeable
+            assert card.monotone == (card.scope == "suite")
 
 
 @given(values(8), values(8))
