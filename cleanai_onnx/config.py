@@ -375,7 +375,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cleanai-compat", _switch, False, "metrics",
            "CleanAI's departures: 0.05 in vv's second layer, k per layer in tknc", None),
     Option("profile", _text, None, "metrics",
-           "what training images taught (cleanai-onnx profile): adds nbc-suite, snac, kmnc, idc, surprise",
+           "what training images taught (cleanai-onnx profile): nbc, snac, kmnc, idc, surprise",
            "FILE"),
     Option("train", _text, None, "metrics",
            "learn that from these training images first, all of them, and do not keep it (the "

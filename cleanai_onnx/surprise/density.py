@@ -143,4 +143,5 @@ def _squared_distances(
     """Return the squared distances of the rows of ``(A, d)`` and ``(B, d)``: ``(A, B)``."""
     products: npt.NDArray[np.float64] = a @ b.T
     lengths = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b)
-    return np.maximum(lengths - 2 * products, 0)
+    squared: npt.NDArray[np.float64] = np.maximum(lengths - 2 * products, 0)
+    return squared

@@ -51,11 +51,18 @@ class NearestTraces:
         exact -= self._centre
         largest = float(np.abs(exact).max(initial=0.0))
         self._scale = 2.0 ** -np.frexp(largest)[1] if largest else 1.0
-        self._ranked = (exact * self._scale).astype(np.float32)
-        lengths = np.einsum("ij,ij->i", self._ranked, self._ranked, dtype=np.float64)
-        self._half = (lengths / 2).astype(np.float32)
+        # A last column, for which a query has a 1, subtracts |t|²/2.
+        self._ranked = np.empty((len(exact), exact.shape[1] + 1), np.float32)
+        self._ranked[:, :-1] = exact * self._scale
+        lengths = np.einsum("ij,ij->i", *(self._ranked[:, :-1],) * 2, dtype=np.float64)
+        self._ranked[:, -1] = -lengths / 2
         self._longest = float(np.sqrt(lengths.max(initial=0.0)))
         self._others = np.full(len(traces), np.nan)
+
+    @property
+    def neighbours(self) -> int:
+        """How many training traces were the nearest of their class to some input so far."""
+        return int(np.count_nonzero(~np.isnan(self._others)))
 
     def surprise(
         self, traces: npt.NDArray[np.float32], classes: npt.NDArray[np.int64]
@@ -102,18 +109,16 @@ class NearestTraces:
         """Return the nearest trace of the same class, or of the others: places and distances."""
         places = np.zeros(len(queries), np.int64)
         distances = np.zeros(len(queries))
-        for first in range(0, len(queries), _QUERIES) if not same else ():
-            part = slice(first, first + _QUERIES)
-            places[part], distances[part] = self._search(
-                queries[part], 0, len(self.traces), classes[part]
-            )
-        for label in np.unique(classes) if same else ():
-            own = np.flatnonzero(classes == label)
-            for first in range(0, len(own), _QUERIES):
-                part = own[first : first + _QUERIES]
-                places[part], distances[part] = self._search(
-                    queries[part], *self.ranges[int(label)], None
-                )
+        labels = np.unique(classes)
+        groups = [np.flatnonzero(classes == label) for label in labels] if same else []
+        for group in groups or [np.arange(len(queries))]:
+            for first in range(0, len(group), _QUERIES):
+                part = group[first : first + _QUERIES]
+                if same:
+                    found = self._search(queries[part], *self.ranges[int(classes[part[0]])], None)
+                else:
+                    found = self._search(queries[part], 0, len(self.traces), classes[part])
+                places[part], distances[part] = found
         return places, distances
 
     def _search(
@@ -130,37 +135,35 @@ class NearestTraces:
         far = ~(lengths < _FAR)
         ranked[far] = 0
         # Twice what rounding can do to the difference of two scores, in a sum of C products.
-        slack = (queries.shape[1] + 4) * 2.0**-22 * (lengths + self._longest) * self._longest
+        slack = (queries.shape[1] + 5) * 2.0**-22 * (lengths + self._longest) * self._longest
         slack[far] = np.inf
-        columns = np.ascontiguousarray(ranked.T)
+        columns = np.ones((ranked.shape[1] + 1, len(ranked)), np.float32)
+        columns[:-1] = ranked.T
         best = np.full(len(queries), -np.inf, np.float32)
-        candidates: list[
+        near: list[
             tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
-        ]
-        candidates = []
+        ] = []
         buffer = np.empty((min(_TRAIN_ROWS, stop - start), len(queries)), np.float32)
         for first in range(start, stop, _TRAIN_ROWS):
             last = min(first + _TRAIN_ROWS, stop)
             scores = buffer[: last - first]
             np.matmul(self._ranked[first:last], columns, out=scores)
-            scores -= self._half[first:last, None]
             if without is not None:
-                for query, label in enumerate(without.tolist()):
+                for column, label in enumerate(without.tolist()):
                     low, high = self.ranges[label]
-                    scores[max(low - first, 0) : max(high - first, 0), query] = -np.inf
-            strips = np.maximum.reduceat(scores, np.arange(0, last - first, _STRIP), axis=0)
+                    scores[max(low - first, 0) : max(high - first, 0), column] = -np.inf
+            strips = _largest_of_strips(scores)
             best = np.maximum(best, strips.max(axis=0))
             strip, query = np.nonzero(strips >= best - slack)
             rows = strip[:, None] * _STRIP + np.arange(_STRIP)
             inside = rows < last - first
-            rows = np.minimum(rows, last - first - 1)
-            values = scores[rows, query[:, None]]
-            close = inside & (values >= (best - slack)[query][:, None]) & (values > -np.inf)
+            values = scores[np.minimum(rows, last - first - 1), query[:, None]]
+            close = inside & (values >= (best - slack)[query, None]) & (values > -np.inf)
             which, place = np.nonzero(close)
-            candidates.append((rows[which, place] + first, query[which], values[which, place]))
-        rows, query, values = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
-        close = values >= (best - slack)[query]
-        return self._exactly(queries, rows[close], query[close])
+            near.append((rows[which, place] + first, query[which], values[which, place]))
+        found, owners, scored = (np.concatenate(parts) for parts in zip(*near, strict=True))
+        close = scored >= (best - slack)[owners]
+        return self._exactly(queries, found[close], owners[close])
 
     def _exactly(
         self,
@@ -182,3 +185,13 @@ class NearestTraces:
         places[owners] = rows[order][firsts]
         distances[owners] = np.sqrt(squared[order][firsts])
         return places, distances
+
+
+def _largest_of_strips(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the largest of each `_STRIP` rows of ``(R, Q)``, and of what is left of them."""
+    whole = len(scores) // _STRIP
+    parts = scores[: whole * _STRIP].reshape(whole, _STRIP, scores.shape[1])
+    strips: npt.NDArray[np.float32] = parts.max(axis=1)
+    if whole * _STRIP == len(scores):
+        return strips
+    return np.concatenate([strips, scores[whole * _STRIP :].max(axis=0, keepdims=True)])
