@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cleanai_onnx.analyzer import Adjacency, Analyzer
 from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.featured_relevance import OF_BATCHES, with_relevance
 from cleanai_onnx.feeding import Progress, feed, resolve
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
@@ -47,6 +49,7 @@ def analyze(
     limit: int | None = None,
     seed: int = 0,
     strict: bool = False,
+    relevance: bool = True,
     per_image: str | Path | None = None,
     per_layer: str | Path | None = None,
     profile: Profile | str | Path | None = None,
@@ -92,6 +95,9 @@ def analyze(
     subset_file : path, optional
         A .txt file to write: the paths of these images, one on each line, the one that adds most
         first. It can be given as `images` again. Without `subset`, all criteria count.
+    relevance : bool
+        Add heat maps of relevance to the images that the report features, after the suite was
+        measured. Where that fails, a note of the result says why.
     progress : callable, optional
         Called with the number of images, returns a function that is called with the number of
         images done after each batch; with `train`, first for the training images.
@@ -110,6 +116,7 @@ def analyze(
         "limit": limit,
         "seed": seed,
         "strict": strict,
+        "relevance": relevance,
         "preset": preset,
         "preprocessing file": None if preprocessing_file is None else str(preprocessing_file),
     }
@@ -174,7 +181,8 @@ def analyze(
     }
     if suite is None:
         batches = limited(images, limit, becoming.values())
-        return _analyze_batches(Analyzer(model, **shared), batches, options, subset_file)
+        result = _analyze_batches(Analyzer(model, **shared), batches, options, subset_file)
+        return replace(result, notes=(*result.notes, OF_BATCHES)) if relevance else result
 
     analyzer = Analyzer(model, pair=positions, **shared)
     resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
@@ -199,7 +207,21 @@ def analyze(
         if subset_file is not None and result.subset is not None:
             chosen = [image.index for image in result.subset.images]
             _list(subset_file, [_path(suite, index) for index in chosen])
-        return result
+        if not relevance:
+            return result
+        with analyzer.record.phase("relevance"):
+            result = with_relevance(
+                result,
+                analyzer.model,
+                suite,
+                resolved.preprocessing,
+                input_name=analyzer.image_input.name,
+                input_values=input_values,
+                device=device,
+                batch_size=analyzer.batch_size,
+                threads=threads,
+            )
+        return replace(result, run=replace(result.run, seconds=analyzer.record.spent))
     finally:
         analyzer.close()
 

@@ -459,6 +459,7 @@ def _analyze(arguments: argparse.Namespace) -> int:
             pair=settings["pair"],
             adjacency=settings["adjacency"],
             **_image_options(settings),
+            relevance=not settings["no-relevance"],
             per_image=paths["csv"],
             per_layer=paths.get("layers"),
             profile=settings["profile"],

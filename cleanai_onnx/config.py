@@ -330,6 +330,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("subset", _text, None, "output",
            "find the fewest images with the same coverage, and list them in this .txt file, which "
            "can be given as images again", "FILE"),
+    Option("no-relevance", _switch, False, "output",
+           "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),
     Option("no-progress", _switch, False, "output", "show no progress bar", None),
     Option("taps", _list, ("activations",), "model",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_TAKEN", "explain"]
 
-NOT_TAKEN = frozenset({"per-image", "subset", "taps"})
+NOT_TAKEN = frozenset({"no-relevance", "per-image", "subset", "taps"})
 """Options of the analysis that this command has no use for."""
 ARCHIVE = "relevance.npz"
 _BATCH = 8
@@ -247,28 +247,24 @@ class _Work:
 
     def written(self, batch: inputs.Batch, found: Attribution) -> Iterator[ExplainedImage]:
         """Write what was found of a batch, and return a record for each image."""
-        targets = found.targets if found.targets is not None and found.targets.ndim == 1 else None
         if self._archive is not None:
             arrays = {"index": np.asarray(batch.indexes), "value": found.values}
-            if targets is not None:
-                arrays["target"] = targets
+            if found.targets is not None and found.target_of(0) is not None:
+                arrays["target"] = found.targets
             arrays["input"] = found.relevance
             arrays |= {key: found.layers[name] for name, key in self.keys.items()}
             self._archive.add(arrays)
         for row in range(batch.valid):
-            target = None if targets is None else int(targets[row])
-            yield self._one(batch, found, row, target)
+            yield self._one(batch, found, row)
 
-    def _one(
-        self, batch: inputs.Batch, found: Attribution, row: int, target: int | None
-    ) -> ExplainedImage:
+    def _one(self, batch: inputs.Batch, found: Attribution, row: int) -> ExplainedImage:
         from cleanai_onnx import inputs
         from cleanai_onnx.report import figures
         from cleanai_onnx.report.explanation import ExplainedImage, heat_map_name
         from cleanai_onnx.report.heat_maps import draw_heat_map, heat_map
 
         name, index = batch.names[row], batch.indexes[row]
-        value = float(found.values[row])
+        target, value = found.target_of(row), float(found.values[row])
         plane = inputs.as_plane(found.relevance[row], self._preprocessing)
         file = scale = None
         if np.isfinite(plane).all():
@@ -277,16 +273,12 @@ class _Work:
             what = "output" if target is None else f"class {target}"
             caption = f"{what}: {figures.value(float(f'{value:.5g}'))}, {found.composite}"
             self._output.write(file, draw_heat_map(made, name, (caption,)))
-        sums = found.conservation
         return ExplainedImage(
             path=name,
             index=index,
             target=target,
             value=value,
-            arrived=float(sums.arrived[row]),
-            biases=float(sums.biases[row]),
-            others=float(sums.others[row]),
-            residual=float(sums.residual[row]),
+            **found.conservation.of(row),
             scale=scale,
             heat_map=file,
         )

@@ -44,6 +44,11 @@ class RunRecord:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
+    @property
+    def spent(self) -> dict[str, float]:
+        """The seconds of each phase so far, to the microsecond."""
+        return {phase: round(value, 6) for phase, value in self.seconds.items()}
+
     def facts(
         self, device: str, provider: str, batch_size: int, options: Mapping[str, Any]
     ) -> RunFacts:
@@ -56,7 +61,7 @@ class RunRecord:
             provider=provider,
             graph_optimization="all",
             batch_size=batch_size,
-            seconds={phase: round(value, 6) for phase, value in self.seconds.items()},
+            seconds=self.spent,
             versions=versions(),
             platform=platform.platform(),
             options=dict(options),

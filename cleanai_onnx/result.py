@@ -26,6 +26,7 @@ __all__ = [
     "CriterionFacts",
     "FeaturedImage",
     "ImageFacts",
+    "ImageRelevance",
     "ImportantLayerFacts",
     "ImportantNeuronFacts",
     "LayerFacts",
@@ -33,6 +34,7 @@ __all__ = [
     "Note",
     "PreprocessingField",
     "ProfileFacts",
+    "RelevanceFacts",
     "Result",
     "RunFacts",
     "SkippedImage",
@@ -207,12 +209,48 @@ class Table:
 
 
 @dataclass(frozen=True)
+class ImageRelevance:
+    """Which pixels of an image speak for the model's decision, and which against it.
+
+    `target` is the class that is explained; None for the whole output, or a class at each position.
+    `value` is f(x), which relevance starts from; `arrived` (at the pixels), `biases`, `others` and
+    `residual` say where it went, and add up to it. `heat_map` is a small PNG file: relevance over
+    what the model sees, where `scale` or more has full colour. Both are None where relevance is not
+    finite.
+    """
+
+    target: int | None
+    value: float
+    arrived: float
+    biases: float
+    others: float
+    residual: float
+    scale: float | None = None
+    heat_map: bytes | None = None
+
+
+@dataclass(frozen=True)
+class RelevanceFacts:
+    """How the relevance of the featured images was computed.
+
+    `target` says in words what is explained, `start` is the tensor that relevance starts from.
+    `rules` counts the nodes of the way back by the rule that each had.
+    """
+
+    composite: str
+    parameters: Mapping[str, Any]
+    target: str
+    start: str
+    rules: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class FeaturedImage:
     """An image that the report shows.
 
     `role` says why ("lowest coverage", "highest coverage"). `scores` are its figures for the whole
     model, `layers` its figures for each layer (name of the figure to one value for each layer).
-    `thumbnail` is a small PNG file.
+    `thumbnail` is a small PNG file. `relevance` is None where it was not computed.
     """
 
     path: str
@@ -221,6 +259,7 @@ class FeaturedImage:
     scores: Mapping[str, float]
     layers: Mapping[str, tuple[float, ...]]
     thumbnail: bytes | None = None
+    relevance: ImageRelevance | None = None
 
 
 @dataclass(frozen=True)
@@ -438,6 +477,7 @@ class Result:
     metrics that need training images were measured against, `importance` which neurons of its
     layers are important, and which combinations of their clusters the images cover and lack.
     `subset` are the images that suffice for the same coverage, if they were asked for.
+    `relevance` is None where none was computed; a note says why, unless it was not asked for.
     """
 
     model: ModelFacts
@@ -452,6 +492,7 @@ class Result:
     profile: ProfileFacts | None = None
     subset: SubsetFacts | None = None
     importance: tuple[ImportantLayerFacts, ...] = ()
+    relevance: RelevanceFacts | None = None
     format_version: int = field(default=FORMAT_VERSION)
 
     def table(self, metric: str, view: View = "unit") -> Table:

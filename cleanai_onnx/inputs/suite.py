@@ -121,10 +121,13 @@ class Suite:
             raise UsageError(f"The limit on images must be at least 1, not {limit} (--limit).")
         if limit >= len(self):
             return self
-        chosen = sample(len(self), limit, seed)
+        return self.subset(sample(len(self), limit, seed))
+
+    def subset(self, indexes: Sequence[int]) -> Suite:
+        """Return a suite of the items at `indexes`, in that order."""
         if self.kind == "files":
-            return replace(self, files=tuple(self.files[index] for index in chosen))
-        return replace(self, rows=tuple(self.rows[index] for index in chosen))
+            return replace(self, files=tuple(self.files[index] for index in indexes))
+        return replace(self, rows=tuple(self.rows[index] for index in indexes))
 
 
 def sample(population: int, size: int, seed: int) -> list[int]:

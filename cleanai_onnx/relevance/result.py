@@ -48,6 +48,13 @@ class Conservation:
         left = self.started - self.arrived - self.biases - self.others
         return np.asarray(left if self.stabilisers is None else left - self.stabilisers)
 
+    def of(self, image: int) -> dict[str, float]:
+        """Return where the relevance of one image went; the parts add up to `started`."""
+        parts = {"arrived": self.arrived, "biases": self.biases, "others": self.others}
+        if self.stabilisers is not None:
+            parts["stabilisers"] = self.stabilisers
+        return {name: float(x[image]) for name, x in (parts | {"residual": self.residual}).items()}
+
     @property
     def bias_share(self) -> Array:
         """What biases took as a part of f(x)."""
@@ -94,3 +101,8 @@ class Attribution:
     rules: tuple[tuple[str, str], ...]
     without_rule: tuple[str, ...]
     passes: tuple[str, ...]
+
+    def target_of(self, image: int) -> int | None:
+        """Return the class explained; None for the whole output, or a class at each position."""
+        single = self.targets is not None and self.targets.ndim == 1
+        return int(self.targets[image]) if self.targets is not None and single else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -166,7 +165,7 @@ class Summary:
                 named(image.path),
                 "output" if image.target is None else str(image.target),
                 figures.value(float(f"{image.value:.5g}")),
-                *(_share(part, image.value) for part in
+                *(figures.share(part, image.value) for part in
                   (image.arrived, image.biases, image.others + image.residual)),
             ]
             for image in self._rows
@@ -196,8 +195,3 @@ class Summary:
                 lines.line(f"  and {len(self.skipped) - _SKIPPED:,} more, named in the JSON file")
         for note in self.notes:
             lines.wrapped(f"Note: {note}", most=4)
-
-
-def _share(part: float, whole: float) -> str:
-    share = part / whole if whole else math.nan
-    return f"{100 * share:,.1f} %" if math.isfinite(share) else figures.NOTHING

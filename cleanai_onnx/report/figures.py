@@ -15,6 +15,7 @@ __all__ = [
     "parameter",
     "percent",
     "rounded",
+    "share",
     "size",
     "value",
 ]
@@ -56,6 +57,12 @@ def percent(ratio: float | int | None) -> str:
     if 0.99995 <= ratio < 1:
         return ">99.99 %"
     return f"{100 * ratio:,.2f} %"
+
+
+def share(part: float, whole: float) -> str:
+    """Return a signed part of a whole in per cent; it may be more than all."""
+    ratio = part / whole if whole else math.nan
+    return f"{100 * ratio:,.1f} %" if math.isfinite(ratio) else NOTHING
 
 
 def value(number: float | int | None) -> str:

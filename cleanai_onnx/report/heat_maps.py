@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cleanai_onnx.report import figures
 from cleanai_onnx.report.names import named, printable
 
-__all__ = ["HeatMap", "draw_heat_map", "heat_map"]
+__all__ = ["HeatMap", "draw_heat_map", "heat_map", "small_png"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -103,13 +103,26 @@ def draw_heat_map(made: HeatMap, title: str, lines: tuple[str, ...] = ()) -> byt
     return stream.getvalue()
 
 
+def small_png(made: HeatMap, most: int) -> bytes:
+    """Return a heat map as PNG without scale and caption, at most `most` pixels wide and high."""
+    stream = io.BytesIO()
+    _at_most(Image.fromarray(made.pixels), most).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _at_most(picture: Image.Image, most: int) -> Image.Image:
+    scale = most / max(picture.size)
+    if scale >= 1:
+        return picture
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    # Averages keep what nearest neighbours would leave out by chance.
+    return picture.resize(size, Image.Resampling.BOX)
+
+
 def _at_a_sensible_size(picture: Image.Image) -> Image.Image:
     longest = max(picture.size)
     if longest > _MOST_SIDE:
-        # Averages keep what nearest neighbours would leave out by chance.
-        scale = _MOST_SIDE / longest
-        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        return picture.resize(size, Image.Resampling.BOX)
+        return _at_most(picture, _MOST_SIDE)
     factor = -(-_LEAST_SIDE // longest)
     size = picture.width * factor, picture.height * factor
     return picture.resize(size, Image.Resampling.NEAREST)

@@ -1,8 +1,13 @@
-"""The images that stand out, as thumbnails with their names and scores."""
+"""The images that stand out, as thumbnails with their names and scores.
+
+Where relevance was computed, the heat map stands on the right of the thumbnail, and below it what
+was explained and where the relevance went.
+"""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -13,14 +18,16 @@ from cleanai_onnx.report import figures
 from cleanai_onnx.report.digest import is_score_ratio
 from cleanai_onnx.report.names import named, printable
 from cleanai_onnx.report.pdf_sheet import CAPTION, H2, LEFT, PANEL, SMALL, WIDTH, Sheet
-from cleanai_onnx.result import FeaturedImage, Result
+from cleanai_onnx.result import FeaturedImage, ImageRelevance, RelevanceFacts, Result
 
 __all__ = ["draw_featured_images"]
 
-_ABREAST = 6
+_COLUMNS = 6
 _GUTTER = 4.0
-_CARD = (WIDTH - (_ABREAST - 1) * _GUTTER) / _ABREAST
+_CARD = (WIDTH - (_COLUMNS - 1) * _GUTTER) / _COLUMNS
+_BETWEEN = 1.2
 _SCORES = 4
+_REASONS = ("no-relevance", "relevance-failed")
 _LARGEST_SIDE = 2048
 
 
@@ -38,41 +45,93 @@ def draw_featured_images(sheet: Sheet, result: Result) -> None:
         most=4,
         after=3,
     )
+    _draw_key(sheet, result)
+    # With a heat map, a card takes two columns.
+    columns = 1 if result.relevance is None else 2
+    abreast, width = _COLUMNS // columns, columns * _CARD + (columns - 1) * _BETWEEN
+    step = (WIDTH + _GUTTER) / abreast
     for role, group in groupby(result.featured, key=lambda image: image.role):
         images = tuple(group)
-        for start in range(0, len(images), _ABREAST):
-            row = images[start : start + _ABREAST]
-            names = [sheet.type.wrap(named(image.path), SMALL, _CARD, 2) for image in row]
+        for start in range(0, len(images), abreast):
+            row = images[start : start + abreast]
+            names = [sheet.type.wrap(named(image.path), SMALL, width, 2) for image in row]
             named_at = _CARD + 7.3 + 3.3 * max(map(len, names))
-            height = named_at + 3.6 * max(len(_scores(result, image)) for image in row)
+            lines = max(max(len(_scores(result, i)), len(_shares(i.relevance))) for i in row)
+            height = named_at + 3.6 * lines
             broke = sheet.room(height + 9)
             if start == 0 or broke:
                 sheet.text(role[:1].upper() + role[1:], LEFT, sheet.y + 4, H2, WIDTH)
                 sheet.y += 7
             for number, (image, name) in enumerate(zip(row, names, strict=True)):
-                x = LEFT + number * (_CARD + _GUTTER)
-                _draw_card(sheet, image, name, x)
-                _draw_scores(sheet, result, image, x, sheet.y + named_at + 0.5)
+                x, y = LEFT + number * step, sheet.y + named_at + 0.5
+                _draw_picture(sheet, image.thumbnail, x, "no preview")
+                _draw_name(sheet, image, name, x, width)
+                _draw_pairs(sheet, _scores(result, image), x, y)
+                if columns > 1:
+                    right = x + _CARD + _BETWEEN
+                    heat_map = None if image.relevance is None else image.relevance.heat_map
+                    _draw_picture(sheet, heat_map, right, "no heat map")
+                    _draw_pairs(sheet, _shares(image.relevance), right, y)
             sheet.y += height + 3
 
 
-def _draw_card(sheet: Sheet, image: FeaturedImage, name: Sequence[str], x: float) -> None:
+def _draw_key(sheet: Sheet, result: Result) -> None:
+    """Say how the heat maps were made and are read, or why there are none."""
+    facts = result.relevance
+    if facts is not None:
+        sheet.paragraph(_key(facts, result.featured), CAPTION, most=9, after=3)
+    elif result.run.options.get("relevance") is False:
+        sheet.paragraph("Heat maps of relevance were switched off.", CAPTION, after=3)
+    elif any(note.slug in _REASONS for note in result.notes):
+        sheet.paragraph("There are no heat maps of relevance: see Notes.", CAPTION, after=3)
+
+
+def _key(facts: RelevanceFacts, featured: Sequence[FeaturedImage]) -> str:
+    rules = ", ".join(f"{rule} at {count:,}" for rule, count in facts.rules.items())
+    parameters = ", ".join(
+        f"{name} {figures.parameter(value)}" for name, value in facts.parameters.items()
+    )
+    residuals = [
+        abs(image.relevance.residual / image.relevance.value)
+        for image in featured
+        if image.relevance is not None and image.relevance.value
+    ]
+    largest = max((r for r in residuals if math.isfinite(r)), default=None)
+    residual = figures.NOTHING if largest is None else figures.value(float(f"{largest:.2g}"))
+    return (
+        "Heat maps: layer-wise relevance propagation over what the model sees, by the composite "
+        f"{printable(facts.composite, 60)} ({printable(parameters, 120)}; nodes by rule: "
+        f"{printable(rules, 300)}). Explained is f(x), the value of "
+        f"{printable(facts.target, 60)}, at the tensor {named(facts.start)}. Red pixels speak for "
+        "it, blue ones against it; full colour differs from image to image. Below each: which "
+        "part of f(x) arrived at the pixels, what biases and other constants took, and the "
+        f"residual, which neither accounts for (at most {residual} of f(x)). It shows what moved "
+        "the model under these rules, not causes."
+    )
+
+
+def _draw_picture(sheet: Sheet, content: bytes | None, x: float, missing: str) -> None:
     y = sheet.y
     sheet.rect(x, y, _CARD, _CARD, PANEL)
-    picture = _opened(image.thumbnail)
+    picture = _opened(content)
     if picture is None:
-        sheet.text("no preview", x, y + _CARD / 2 + 1, CAPTION, _CARD, "center")
+        sheet.text(missing, x, y + _CARD / 2 + 1, CAPTION, _CARD, "center")
     else:
         width, height = picture.size
         scale = _CARD / max(width, height)
         wide, high = width * scale, height * scale
         sheet.pdf.image(picture, x + (_CARD - wide) / 2, y + (_CARD - high) / 2, wide, high)
     sheet.frame(x, y, _CARD, _CARD)
-    y += _CARD + 3.6
-    sheet.text(f"image {image.index:,}", x, y, CAPTION, _CARD)
+
+
+def _draw_name(
+    sheet: Sheet, image: FeaturedImage, name: Sequence[str], x: float, width: float
+) -> None:
+    y = sheet.y + _CARD + 3.6
+    sheet.text(f"image {image.index:,}", x, y, CAPTION, width)
     for line in name:
         y += 3.3
-        sheet.text(line, x, y, SMALL, _CARD)
+        sheet.text(line, x, y, SMALL, width)
 
 
 def _scores(result: Result, image: FeaturedImage) -> list[tuple[str, str]]:
@@ -83,8 +142,23 @@ def _scores(result: Result, image: FeaturedImage) -> list[tuple[str, str]]:
     return [(name, figures.percent(image.scores[name])) for name in ratios[:_SCORES]]
 
 
-def _draw_scores(sheet: Sheet, result: Result, image: FeaturedImage, x: float, y: float) -> None:
-    for name, shown in _scores(result, image):
+def _shares(relevance: ImageRelevance | None) -> list[tuple[str, str]]:
+    """Return what was explained, and where the relevance went, in words."""
+    if relevance is None:
+        return []
+    what = "output" if relevance.target is None else f"class {relevance.target:,}"
+    parts = [("to pixels", relevance.arrived), ("to biases", relevance.biases)]
+    if relevance.others:
+        parts.append(("elsewhere", relevance.others))
+    parts.append(("residual", relevance.residual))
+    return [
+        (what, figures.value(float(f"{relevance.value:.4g}"))),
+        *((name, figures.share(part, relevance.value)) for name, part in parts),
+    ]
+
+
+def _draw_pairs(sheet: Sheet, pairs: Sequence[tuple[str, str]], x: float, y: float) -> None:
+    for name, shown in pairs:
         sheet.text(name, x, y, replace(CAPTION, size=6.6), _CARD - 11.5)
         sheet.text(shown, x + _CARD - 11, y, replace(SMALL.bold(), size=6.8), 11, "right")
         y += 3.6

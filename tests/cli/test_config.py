@@ -21,6 +21,7 @@ NO_TEXT = (True, ["x"], TABLE)
 CASES: dict[str, Case] = {
     "output": ("out", "out", NO_TEXT),
     "per-image": ("yes", True, NO_SWITCH),
+    "no-relevance": ("yes", True, NO_SWITCH),
     "subset": ("keep.txt", "keep.txt", NO_TEXT),
     "quiet": ("1", True, NO_SWITCH),
     "no-progress": ("on", True, NO_SWITCH),

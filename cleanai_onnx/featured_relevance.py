@@ -1,0 +1,195 @@
+"""Heat maps of relevance for the images that a report features, once the suite was measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cleanai_onnx import inputs, runtime
+from cleanai_onnx.errors import CleanAIError
+from cleanai_onnx.result import FeaturedImage, ImageRelevance, Note, RelevanceFacts, Result
+
+if TYPE_CHECKING:
+    from cleanai_onnx import graph
+    from cleanai_onnx.relevance import Attribution
+
+__all__ = ["FAILED", "INCOMPLETE", "OF_BATCHES", "REFUSED", "with_relevance"]
+
+COMPOSITE = "epsilon-plus"
+MOST_AT_ONCE = 5
+REFUSED, FAILED, INCOMPLETE = "no-relevance", "relevance-failed", "relevance-incomplete"
+"""Slugs of notes: why no image has a heat map, a bug, why some images have none."""
+OF_BATCHES = Note(
+    REFUSED,
+    "No heat maps of relevance: batches of your own are not kept, so that the images featured "
+    "cannot be shown; cleanai_onnx.attribute explains arrays.",
+)
+_SIDE = 160
+_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+"""How XLA's errors begin when there is no memory left."""
+
+
+def with_relevance(
+    result: Result,
+    model: graph.Model,
+    suite: inputs.Suite,
+    preprocessing: inputs.Preprocessing | inputs.Unchanged,
+    *,
+    input_name: str,
+    input_values: Mapping[str, str] | None = None,
+    device: runtime.Device = "auto",
+    batch_size: int = MOST_AT_ONCE,
+    threads: int | None = None,
+) -> Result:
+    """Return the result with the relevance of its featured images.
+
+    Where that cannot be computed, whatever the reason, the result is the same with a note: what
+    was measured is worth more than its pictures.
+
+    Parameters
+    ----------
+    result, model, suite, preprocessing
+        What was found, on which model, and from which images.
+    input_name, input_values, device, threads
+        As for the analysis.
+    batch_size
+        Images explained at once, at most.
+    """
+    if not result.featured:
+        return result
+    images = tuple(image.index for image in result.featured)
+    try:
+        explained = _explained(
+            model,
+            suite.subset(images),
+            preprocessing,
+            min(batch_size, MOST_AT_ONCE, len(images)),
+            input_name=input_name,
+            input_values=input_values,
+            device=device,
+            threads=threads,
+        )
+    except Exception as error:
+        return replace(result, notes=(*result.notes, _note(error)))
+    featured = tuple(
+        replace(image, relevance=explained.images.get(position))
+        for position, image in enumerate(result.featured)
+    )
+    notes = (*result.notes, *_incomplete(featured))
+    return replace(result, featured=featured, relevance=explained.facts, notes=notes)
+
+
+@dataclass
+class _Explained:
+    """What was found: by position among the featured images, and for all of them."""
+
+    images: dict[int, ImageRelevance] = field(default_factory=dict)
+    facts: RelevanceFacts | None = None
+
+
+def _explained(
+    model: graph.Model,
+    suite: inputs.Suite,
+    preprocessing: inputs.Preprocessing | inputs.Unchanged,
+    batch_size: int,
+    *,
+    input_name: str,
+    input_values: Mapping[str, str] | None,
+    device: runtime.Device,
+    threads: int | None,
+) -> _Explained:
+    from cleanai_onnx.relevance import Explainer
+
+    explainer = Explainer(
+        model,
+        composite=COMPOSITE,
+        input_name=input_name,
+        input_values=input_values,
+        device=device,
+        batch_size=batch_size,
+        threads=threads,
+    )
+    made = _Explained()
+    with inputs.stream(suite, preprocessing, explainer.batch_size) as batches:
+        for batch in batches:
+            found = explainer.explain(batch.data[: batch.valid])
+            made.facts = _facts(found, explainer.composite.stabiliser)
+            for row, position in enumerate(batch.indexes):
+                made.images[position] = _image(found, row, batch.data[row], preprocessing)
+    return made
+
+
+def _image(
+    found: Attribution,
+    row: int,
+    data: np.ndarray,
+    preprocessing: inputs.Preprocessing | inputs.Unchanged,
+) -> ImageRelevance:
+    from cleanai_onnx.report.heat_maps import heat_map, small_png
+
+    plane = inputs.as_plane(found.relevance[row], preprocessing)
+    map_ = None
+    if np.isfinite(plane).all():
+        map_ = heat_map(plane, inputs.picture(data, preprocessing))
+    return ImageRelevance(
+        target=found.target_of(row),
+        value=float(found.values[row]),
+        **found.conservation.of(row),
+        scale=None if map_ is None else map_.scale,
+        heat_map=None if map_ is None else small_png(map_, _SIDE),
+    )
+
+
+def _facts(found: Attribution, epsilon: float) -> RelevanceFacts:
+    if found.targets is None:
+        target = "the whole output"
+    elif found.targets.ndim == 1:
+        target = "the predicted class"
+    else:
+        target = "the predicted class at each position"
+    return RelevanceFacts(
+        composite=found.composite,
+        parameters={"epsilon": epsilon},
+        target=target,
+        start=found.start,
+        rules=dict(Counter(rule for _, rule in found.rules)),
+    )
+
+
+def _note(error: Exception) -> Note:
+    lead = "No heat maps of relevance: "
+    if isinstance(error, CleanAIError):
+        return Note(REFUSED, f"{lead}{error} (Options of the command cleanai-onnx explain.)")
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY in str(error):
+        return Note(REFUSED, f"{lead}there was not enough memory left for them.")
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    if isinstance(error, OSError):
+        return Note(REFUSED, f"{lead}{text}.")
+    return Note(
+        FAILED,
+        f"{lead}{text}. This is a bug: please report it. The figures of this report do not depend "
+        "on it.",
+    )
+
+
+def _incomplete(featured: tuple[FeaturedImage, ...]) -> tuple[Note, ...]:
+    lost = [image.path for image in featured if image.relevance is None]
+    wild = [
+        image.path
+        for image in featured
+        if image.relevance is not None and image.relevance.heat_map is None
+    ]
+    reasons = [
+        f"{len(paths)} featured image{'s have' if len(paths) > 1 else ' has'} no heat map (first "
+        f"{paths[0]}), because {why}"
+        for paths, why in (
+            (lost, "it cannot be read any more"),
+            (wild, "its relevance is not finite"),
+        )
+        if paths
+    ]
+    return (Note(INCOMPLETE, "; ".join(reasons) + "."),) if reasons else ()
