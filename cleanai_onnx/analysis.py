@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,11 @@ from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.featured_relevance import OF_BATCHES, with_relevance
-from cleanai_onnx.feeding import Progress, feed
+from cleanai_onnx.feeding import Progress, feed, resolve
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
+from cleanai_onnx.profiling import learn
+from cleanai_onnx.report.destination import check_destination, replace_file
 from cleanai_onnx.result import ImageFacts, Result
 
 if TYPE_CHECKING:
@@ -50,7 +53,11 @@ def analyze(
     per_image: str | Path | None = None,
     per_layer: str | Path | None = None,
     profile: Profile | str | Path | None = None,
+    train: Any = None,
+    learning: Mapping[str, Any] | None = None,
     profile_parameters: ProfileParameters | None = None,
+    subset: bool | Sequence[str] = False,
+    subset_file: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Measure how much of a model a suite of images exercises.
@@ -77,14 +84,23 @@ def analyze(
         Fail on an image that cannot be read, where otherwise it is skipped and reported.
     profile : Profile or path, optional
         What the training images taught (see `cleanai_onnx.learn`), for the metrics that need it.
+    train : as images, optional
+        The training images, to learn a profile from first. Neither `limit` nor `pair` is for them.
+    learning : mapping, optional
+        Further arguments for `cleanai_onnx.learn`, such as labels.
     profile_parameters : ProfileParameters, optional
         Of those metrics.
+    subset : bool or sequence of str
+        Whether to find the images that suffice for the same coverage; see `Analyzer`.
+    subset_file : path, optional
+        A .txt file to write: the paths of these images, one on each line, the one that adds most
+        first. It can be given as `images` again. Without `subset`, all criteria count.
     relevance : bool
         Add heat maps of relevance to the images that the report features, after the suite was
         measured. Where that fails, a note of the result says why.
     progress : callable, optional
         Called with the number of images, returns a function that is called with the number of
-        images done after each batch.
+        images done after each batch; with `train`, first for the training images.
 
     Returns
     -------
@@ -104,46 +120,72 @@ def analyze(
         "preset": preset,
         "preprocessing file": None if preprocessing_file is None else str(preprocessing_file),
     }
+    if subset_file is not None:
+        _check_subset_file(subset_file)
+        subset = subset or True
+    if subset:
+        options["subset"] = "all criteria" if subset is True else list(subset)
+    if train is not None and profile is not None:
+        raise UsageError("--train learns what --profile has: give one of them.")
+    if learning and train is None:
+        raise UsageError("learning needs train, the images to learn from.")
     if isinstance(profile, str | Path):
         options["profile"] = str(profile)
         profile = load_profile(profile)
-    shared: dict[str, Any] = {
-        "parameters": parameters,
+    becoming: dict[str, Any] = {
+        "preset": preset,
+        "preprocessing": preprocessing,
+        "preprocessing_file": preprocessing_file,
+        "preprocessing_config": preprocessing_config,
+    }
+    running: dict[str, Any] = {
         "taps": taps,
         "input_name": input_name,
         "input_values": input_values,
         "device": device,
         "batch_size": batch_size,
         "threads": threads,
+    }
+    suite = positions = None
+    if are_paths(images):
+        # Before anything is learnt, which may take hours.
+        suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
+        if pair is not None and (isinstance(pair, str) or len(pair) != 2):
+            raise UsageError(f"pair must be the names of two images, not {pair!r}.")
+        positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
+        if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
+            raise UsageError("--subset lists a path a line; the path of an image here has several.")
+    elif pair is not None:
+        raise UsageError("pair names images of a folder; batches of your own have no names.")
+    if train is not None:
+        options["train"] = _described(train)
+        options |= learning or {}
+        profile = learn(
+            model,
+            train,
+            **running,
+            **becoming,
+            **(learning or {}),
+            strict=strict,
+            progress=progress,
+        )
+    shared: dict[str, Any] = {
+        **running,
+        "parameters": parameters,
         "adjacency": adjacency,
         "per_image": per_image,
         "per_layer": per_layer,
         "profile": profile,
         "profile_parameters": profile_parameters,
+        "subset": subset,
     }
-    if not are_paths(images):
-        if pair is not None:
-            raise UsageError("pair names images of a folder; batches of your own have no names.")
-        settings = (preset, preprocessing, preprocessing_file, preprocessing_config)
-        batches = limited(images, limit, settings)
-        result = _analyze_batches(Analyzer(model, **shared), batches)
+    if suite is None:
+        batches = limited(images, limit, becoming.values())
+        result = _analyze_batches(Analyzer(model, **shared), batches, options, subset_file)
         return replace(result, notes=(*result.notes, OF_BATCHES)) if relevance else result
 
-    suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
-    if pair is not None and (isinstance(pair, str) or len(pair) != 2):
-        raise UsageError(f"pair must be the names of two images, not {pair!r}.")
-    positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
     analyzer = Analyzer(model, pair=positions, **shared)
-    resolved = inputs.resolve_preprocessing(
-        analyzer.image_input,
-        given=preprocessing or {},
-        config=preprocessing_config,
-        preset=preset,
-        file=None if preprocessing_file is None else Path(preprocessing_file),
-        model_path=Path(model) if isinstance(model, str | Path) else None,
-        metadata=analyzer.model.metadata,
-        suite=suite,
-    )
+    resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
     if profile is not None:
         require_same_preprocessing(profile, resolved.fields)
     try:
@@ -160,7 +202,11 @@ def analyze(
             notes=resolved.notes,
             options=options,
             thumbnail=lambda index: _thumbnail(suite, index),
+            subset_file=None if subset_file is None else Path(subset_file).name,
         )
+        if subset_file is not None and result.subset is not None:
+            chosen = [image.index for image in result.subset.images]
+            _list(subset_file, [_path(suite, index) for index in chosen])
         if not relevance:
             return result
         with analyzer.record.phase("relevance"):
@@ -181,14 +227,48 @@ def analyze(
 
 
 def _analyze_batches(
-    analyzer: Analyzer, batches: Iterable[tuple[np.ndarray, np.ndarray | None]]
+    analyzer: Analyzer,
+    batches: Iterable[tuple[np.ndarray, np.ndarray | None]],
+    options: Mapping[str, Any],
+    subset_file: str | Path | None,
 ) -> Result:
     try:
         for data, _ in batches:
             analyzer.update(data)
-        return analyzer.result()
+        name = None if subset_file is None else Path(subset_file).name
+        result = analyzer.result(options=options, subset_file=name)
+        if subset_file is not None and result.subset is not None:
+            _list(subset_file, [image.path for image in result.subset.images])
+        return result
     finally:
         analyzer.close()
+
+
+def _described(images: Any) -> str | list[str]:
+    """Name training images for the report."""
+    if not are_paths(images):
+        return "batches"
+    return str(images) if isinstance(images, str | Path) else [str(one) for one in images]
+
+
+def _check_subset_file(path: str | Path) -> None:
+    """Refuse what cannot be written, or could not be given as images again."""
+    if Path(path).suffix.lower() != ".txt":
+        raise UsageError(f"--subset must name a .txt file, not {str(path)[-100:]!a}.")
+    check_destination(path)
+
+
+def _path(suite: inputs.Suite, index: int) -> str:
+    """Return the path of an image, from the current folder where it lies there."""
+    if suite.kind != "files":
+        return suite.name(index)
+    path = os.path.abspath(suite.path(index))
+    here = os.path.join(os.getcwd(), "")
+    return path.removeprefix(here)
+
+
+def _list(path: str | Path, lines: Iterable[str]) -> None:
+    replace_file(path, b"".join(os.fsencode(line) + b"\n" for line in lines))
 
 
 def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:

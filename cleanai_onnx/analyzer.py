@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from cleanai_onnx import coverage, graph, runtime
-from cleanai_onnx.coverage import PROFILED, InputFigures, Parameters, ProfileParameters
+from cleanai_onnx.coverage import PROFILED, InputFigures, Observed, Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.individuals import Individuals
 from cleanai_onnx.profiles import Profile, learnt_from, require_same
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.result import ImageFacts, LayerFacts, Note, PreprocessingField, Result
 from cleanai_onnx.runner import Ran, Runner, is_whole, unit_matrix
+from cleanai_onnx.subset import SubsetRecorder, find_criteria
 
 if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
@@ -61,6 +62,10 @@ class Analyzer:
         What the training images taught, for the metrics that need it; see `cleanai_onnx.learn`.
     profile_parameters : ProfileParameters, optional
         Of those metrics.
+    subset : bool or sequence of str
+        Whether to find the images that suffice for the same coverage (`Result.subset`), of all
+        criteria that single images cover, in the channel view, or of those that are named, such as
+        ``"kmnc"`` or ``"nc-suite/unit"``.
 
     Examples
     --------
@@ -94,6 +99,7 @@ class Analyzer:
         per_layer: str | Path | None = None,
         profile: Profile | None = None,
         profile_parameters: ProfileParameters | None = None,
+        subset: bool | Sequence[str] = False,
     ) -> None:
         if pair is not None and not (len(pair) == 2 and all(is_whole(one, 0) for one in pair)):
             raise UsageError(f"pair must be the positions of two images, not {pair!r}.")
@@ -109,6 +115,8 @@ class Analyzer:
             device=device,
             batch_size=batch_size,
             threads=threads,
+            # Some metrics tell apart what images of each class taught.
+            decide=profile is not None,
             record=self.record,
         )
         self.image_input = self._runner.image_input
@@ -122,6 +130,9 @@ class Analyzer:
         if profile is not None:
             self._options |= asdict(self._profile_parameters)
         self._against: list[Any] = []
+        self._subset = subset
+        self._recorder: SubsetRecorder | None = None
+        self._most: int | None = None
         self._pair, self._adjacency = pair, adjacency
         self._per_image, self._per_layer = per_image, per_layer
         self._started = self._closed = False
@@ -158,16 +169,23 @@ class Analyzer:
         See `cleanai_onnx.runner.Runner.prepare`.
         """
         self._runner.prepare(item_shape, most)
+        self._most = most
 
     def start(self) -> None:
         """Make the session and the state. Called by the first `update` if not before."""
         self._runner.start()
         self._state = coverage.init(self.layers, self.parameters, self._runner.jax_device)
+        learnt, further = None, list[str]()
         if self._profile is not None:
             require_same(self._profile, self.model.sha256, self.layers)
             learnt = learnt_from(self._profile)
             self._against = [family.init(learnt, self._profile_parameters) for family in PROFILED]
-        further = [name for family in PROFILED for name in family.scores] if self._against else []
+            further += [name for family in PROFILED for name in family.scores(learnt)]
+        if self._subset:
+            wanted = () if self._subset is True else tuple(self._subset)
+            criteria = find_criteria(wanted, self._state, self._against, learnt)
+            self._recorder = SubsetRecorder(criteria, self._most)
+            further += [f"adds {one.name}" for one in criteria if one.family is None]
         self._individuals = Individuals(
             self._state, self._pair, self._per_image, self._per_layer, further
         )
@@ -220,20 +238,31 @@ class Analyzer:
         ran = self._runner.run(data)
         with self.record.phase("metrics"), runtime.on_device(self._runner.jax_device):
             self._state, figures = coverage.update(self._state, ran.activations, ran.valid)
-            further = self._measure_against(ran, figures)
+            observed = self._observed(ran, figures)
+            further = self._measure_against(observed, ran.valid)
+            if self._recorder is not None:
+                added = self._recorder.add(
+                    self._state, figures, ran.activations, self._against, observed, names, indexes
+                )
+                own = [one.family is None for one in self._recorder.criteria]
+                further = np.concatenate([further, added[:, own]], axis=1)
             self._individuals.add(self._state, figures, ran.activations, names, indexes, further)
 
-    def _measure_against(self, ran: Ran, figures: InputFigures) -> np.ndarray:
-        """Measure a batch against the profile; return ``(valid, scores)``, without one no score."""
+    def _observed(self, ran: Ran, figures: InputFigures) -> Observed | None:
+        """Return what the metrics that need a profile look at; None without one."""
         if self._profile is None:
-            return np.empty((ran.valid, 0))
+            return None
         channels = coverage.channel_matrix(self.layers, figures.channels, ran.valid)
         values = unit_matrix(ran) if self._profile.facts.view == "unit" else channels
+        return Observed(values, channels, ran.classes)
+
+    def _measure_against(self, observed: Observed | None, valid: int) -> np.ndarray:
+        """Measure a batch against the profile; return ``(valid, scores)``, without one no score."""
+        if observed is None:
+            return np.empty((valid, 0))
         scores = []
         for number, family in enumerate(PROFILED):
-            self._against[number], found = family.update(
-                self._against[number], coverage.Observed(values, channels)
-            )
+            self._against[number], found = family.update(self._against[number], observed)
             scores.append(found)
         return np.concatenate(scores, axis=1)
 
@@ -245,11 +274,13 @@ class Analyzer:
         notes: Sequence[Note] = (),
         options: Mapping[str, Any] | None = None,
         thumbnail: Callable[[int], bytes | None] = lambda _: None,
+        subset_file: str | None = None,
     ) -> Result:
         """Return what was found so far, and write the tables of images.
 
         The parameters say what the analyzer cannot know: where the images came from, what was done
-        to them, which further options were used, and how to get a thumbnail of an image.
+        to them, which further options were used, how to get a thumbnail of an image, and the name
+        of the file that will list the subset.
 
         Raises
         ------
@@ -269,8 +300,12 @@ class Analyzer:
             for family, state in zip(PROFILED, self._against, strict=False):
                 tables += tuple(family.compute(state))
             firing = coverage.firing(self._state)
+        subset, columns = None, {}
+        if self._recorder is not None:
+            with self.record.phase("subset"):
+                subset, columns = self._recorder.facts(subset_file), self._recorder.columns()
         # Where tables were finished, the analyzer is done: no row can be added to them.
-        self._closed |= self._individuals.finish()
+        self._closed |= self._individuals.finish(columns)
         found = self.inputs
         table = None if self._per_image is None else Path(self._per_image).name
         return Result(
@@ -290,6 +325,15 @@ class Analyzer:
             featured=self._individuals.featured(thumbnail),
             notes=(*notes, *self._notes()),
             profile=None if self._profile is None else self._profile.facts,
+            subset=subset,
+            importance=next(
+                (
+                    coverage.important_layers(state)
+                    for state in self._against
+                    if isinstance(state, coverage.ImportanceState)
+                ),
+                (),
+            ),
         )
 
     def close(self) -> None:
@@ -300,6 +344,9 @@ class Analyzer:
         self._closed = True
         if self._started:
             self._individuals.discard()
+        if self._recorder is not None:
+            # What was asked before can be asked again.
+            self._recorder.close()
 
     def _notes(self) -> Iterator[Note]:
         affected = [

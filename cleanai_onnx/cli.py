@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cleanai_onnx import config, convert_command, explain_command
+from cleanai_onnx import config, convert_command, explain_command, profile_command
 from cleanai_onnx._version import __version__
 from cleanai_onnx.errors import CleanAIError, OutputError, UsageError
 
@@ -41,7 +41,9 @@ examples:
   cleanai-onnx explain model.onnx images/
   cleanai-onnx profile model.onnx train/ -o model.profile
   cleanai-onnx model.onnx test/ --profile model.profile
+  cleanai-onnx model.onnx test/ --train train/
   cleanai-onnx combine a.profile b.profile -o all.profile
+  cleanai-onnx model.onnx test/ --subset keep.txt
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
 """
@@ -204,6 +206,9 @@ def _analyze_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cleanai-onnx {__version__}")
     _add_model_and_images(parser)
     _add_groups(parser, lambda _: True)
+    learning = parser.add_argument_group("learning (with --train; as in the command profile)")
+    for option in config.LEARNING:
+        _add(learning, option)
     return parser
 
 
@@ -212,7 +217,8 @@ def _add_model_and_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images",
         nargs="+",
-        help="a folder of images, an image, a glob pattern, or a .npy or .npz file",
+        help="a folder of images, an image, a glob pattern, a .txt file that lists such, or a "
+        ".npy or .npz file",
     )
     parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -294,13 +300,11 @@ def _profile_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_model_and_images(parser)
-    parser.add_argument(
-        "-o", "--out", metavar="FILE", help="the profile to write (default: MODEL.profile)"
-    )
+    profile_command.add_arguments(parser)
     learning = parser.add_argument_group("learning")
     for option in config.LEARNING:
         _add(learning, option)
-    left_out = {"output", "per-image"}
+    left_out = profile_command.NOT_TAKEN
     _add_groups(parser, lambda one: one.group != "metrics" and one.name not in left_out)
     return parser
 
@@ -311,59 +315,26 @@ def _combine_parser() -> argparse.ArgumentParser:
         description="Merge profiles of one model: the result is that of one pass over all images.",
         allow_abbrev=False,
     )
-    parser.add_argument("profiles", nargs="+", metavar="PROFILE", help="profiles to merge")
-    parser.add_argument("-o", "--out", metavar="FILE", required=True, help="the profile to write")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    profile_command.add_combine_arguments(parser)
     return parser
 
 
 def _profile(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, config.OPTIONS, config.LEARNING)
-
-    from pathlib import Path
-
-    from cleanai_onnx import profiles
-    from cleanai_onnx.profiling import learn
-    from cleanai_onnx.report.names import file_stem
-
-    target = Path(arguments.out or f"{file_stem(Path(arguments.model).stem)}.profile")
-    _check_model_and_output(arguments.model, [target])
+    _check_model_and_output(arguments.model, [profile_command.target(arguments)])
     with _progress(settings["quiet"] or settings["no-progress"]) as progress:
-        profile = learn(
-            arguments.model,
-            arguments.images,
-            labels=settings["labels"],
-            view=settings["view"],
-            layers=settings["layers"],
-            traces=settings["traces"],
-            composite=settings["relevance-rules"],
-            taps=settings["taps"],
-            **_image_options(settings),
-            progress=progress,
-        )
-    return _keep(profiles.save(profile, target), profile, settings["quiet"])
+        written = profile_command.profile(arguments, settings, _image_options(settings), progress)
+    return _keep(*written, quiet=settings["quiet"])
 
 
 def _combine(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from cleanai_onnx import profiles
-
-    merged = profiles.merge([profiles.load(path) for path in arguments.profiles])
-    return _keep(profiles.save(merged, Path(arguments.out)), merged, arguments.quiet)
+    return _keep(*profile_command.combine(arguments), quiet=arguments.quiet)
 
 
-def _keep(path: Path, profile: Profile, quiet: bool) -> int:
+def _keep(path: Path, profile: Profile, *, quiet: bool) -> int:
     """Say what a profile that was written holds."""
     if not quiet:
-        from cleanai_onnx.report.profile import describe
-
-        def show(console: Console) -> None:
-            for name, value in describe(profile.facts):
-                console.print(f"{name + ':':<13}{value}", markup=False, soft_wrap=True)
-
-        _print(show, [path])
+        _print(lambda console: profile_command.show(profile, console), [path])
     return 0
 
 
@@ -448,7 +419,8 @@ def _image_options(settings: config.Settings) -> dict[str, Any]:
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
-    settings = _settings(arguments, config.OPTIONS)
+    settings = _settings(arguments, config.OPTIONS, config.LEARNING)
+    profile_command.require_train(settings)
 
     # Heavy imports come after the arguments were understood.
     from pathlib import Path
@@ -463,9 +435,15 @@ def _analyze(arguments: argparse.Namespace) -> int:
     paths = {name: folder / f"{stem}.{name}" for name in ("pdf", "json", "csv")}
     if settings["per-image"]:
         paths["layers"] = folder / f"{stem}_layers.csv"
+    if settings["subset"] is not None:
+        paths["subset"] = Path(settings["subset"])
+    elif settings["subset-metrics"]:
+        raise UsageError("--subset-metrics needs --subset, which names the file to write.")
     _check_model_and_output(arguments.model, paths.values())
     silent = settings["quiet"] or settings["no-progress"]
-    with report.all_or_nothing(), _progress(silent) as progress:
+    trains = settings["train"] is not None
+    titles = ("Training images", "Images") if trains else ("Images",)
+    with report.all_or_nothing(), _progress(silent, *titles) as progress:
         result = analyze(
             arguments.model,
             arguments.images,
@@ -485,12 +463,19 @@ def _analyze(arguments: argparse.Namespace) -> int:
             per_image=paths["csv"],
             per_layer=paths.get("layers"),
             profile=settings["profile"],
+            train=settings["train"],
+            learning=profile_command.learning(settings) if trains else None,
             profile_parameters=ProfileParameters(
                 sections=settings["sections"],
                 margin=settings["margin"],
                 important=settings["important"],
                 clusters=settings["clusters"],
+                compat=settings["compat"],
+                surprise_buckets=settings["surprise-buckets"],
+                surprise_bounds=settings["surprise-bounds"],
             ),
+            subset=settings["subset-metrics"],
+            subset_file=paths.get("subset"),
             progress=progress,
         )
         for name in ("json", "pdf"):
@@ -571,8 +556,10 @@ def _announce(console: Console, paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def _progress(silent: bool) -> Iterator[Callable[[int], Callable[[int], None]] | None]:
-    """Show a progress bar on standard error where that is a terminal."""
+def _progress(
+    silent: bool, *titles: str
+) -> Iterator[Callable[[int], Callable[[int], None]] | None]:
+    """Show a progress bar on standard error where that is a terminal, and one for each title."""
     if silent or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
@@ -585,6 +572,7 @@ def _progress(silent: bool) -> Iterator[Callable[[int], Callable[[int], None]] |
         TimeRemainingColumn,
     )
 
+    left = iter(titles)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -594,7 +582,7 @@ def _progress(silent: bool) -> Iterator[Callable[[int], Callable[[int], None]] |
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
 
         def start(total: int) -> Callable[[int], None]:
-            task = bar.add_task("Images", total=total)
+            task = bar.add_task(next(left, "Images"), total=total)
             return lambda done: bar.update(task, completed=done)
 
         yield start

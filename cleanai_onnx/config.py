@@ -294,6 +294,20 @@ def _span(value: Any) -> tuple[int, int]:
     return low, high
 
 
+def _bounds(value: Any) -> tuple[float, float]:
+    items = value.split(",") if isinstance(value, str) else value
+    problem = "must be two numbers above 0 such as 2000,2"
+    if not isinstance(items, list | tuple) or len(items) != 2:
+        raise ValueError(problem)
+    try:
+        one, other = (float(item) for item in items if not isinstance(item, bool))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(problem) from None
+    if not (0 < one < float("inf") and 0 < other < float("inf")):
+        raise ValueError(problem)
+    return one, other
+
+
 def _values(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(name): str(text) for name, text in value.items()}
@@ -313,6 +327,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("output", _text, ".", "output", "folder for the reports, made if need be", "DIR"),
     Option("per-image", _switch, False, "output",
            "also write each image's figures for each layer (CSV)", None),
+    Option("subset", _text, None, "output",
+           "find the fewest images with the same coverage, and list them in this .txt file, which "
+           "can be given as images again", "FILE"),
     Option("no-relevance", _switch, False, "output",
            "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),
@@ -360,8 +377,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("cleanai-compat", _switch, False, "metrics",
            "CleanAI's departures: 0.05 in vv's second layer, k per layer in tknc", None),
     Option("profile", _text, None, "metrics",
-           "what training images taught (cleanai-onnx profile): adds nbc-suite, snac, kmnc, idc",
+           "what training images taught (cleanai-onnx profile): nbc, snac, kmnc, idc, surprise",
            "FILE"),
+    Option("train", _text, None, "metrics",
+           "learn that from these training images first, all of them, and do not keep it (the "
+           "command profile does); --limit does not apply to them", "IMAGES"),
     Option("sections", _whole(1), 1000, "metrics", "k of kmnc", "K"),
     Option("margin", _tolerance, 0.0, "metrics",
            "widen the bounds of nbc-suite and snac by K standard deviations", "K"),
@@ -369,6 +389,15 @@ OPTIONS: tuple[Option, ...] = (
            "m of idc: how many neurons are important; several: 6,8,10", "M[,M]"),
     Option("clusters", _span, (2, 4), "metrics",
            "how many clusters an important neuron may have: 2:4", "LO:HI"),
+    Option("subset-metrics", _list, (), "metrics",
+           "coverages that --subset keeps (default: all that single images cover, of channels): "
+           "kmnc,nc-suite,nc-suite/unit", "LIST"),
+    Option("surprise-buckets", _whole(1), 1000, "metrics",
+           "buckets of lsc and dsc: equal parts from no surprise to the bound", "N"),
+    Option("surprise-bounds", _bounds, (2000.0, 2.0), "metrics",
+           "the largest surprise that lsc and dsc have a bucket for: 2000,2", "LSA,DSA"),
+    Option("compat", _one_of("none", "deepimportance-2020"), "none", "metrics",
+           "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),

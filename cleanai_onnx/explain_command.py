@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_TAKEN", "explain"]
 
-NOT_TAKEN = frozenset({"no-relevance", "per-image", "taps"})
+NOT_TAKEN = frozenset({"no-relevance", "per-image", "subset", "taps"})
 """Options of the analysis that this command has no use for."""
 ARCHIVE = "relevance.npz"
 _BATCH = 8
@@ -68,6 +68,7 @@ def explain(
         With one sentence that says what is wrong and what to do. Nothing is written then.
     """
     from cleanai_onnx import graph, inputs, runtime
+    from cleanai_onnx.feeding import resolve
     from cleanai_onnx.provenance import RunRecord
     from cleanai_onnx.relevance import Explainer
     from cleanai_onnx.report.explanation import ExplanationFile
@@ -79,15 +80,15 @@ def explain(
     with record.phase("load model"):
         loaded = graph.load_model(model)
         image_input = graph.find_image_input(loaded, input_name)
-    resolved = inputs.resolve_preprocessing(
+    resolved = resolve(
         image_input,
-        given=preprocessing,
-        config=preprocessing_config,
+        loaded.metadata,
+        model,
+        suite,
         preset=preset,
-        file=None if preprocessing_file is None else Path(preprocessing_file),
-        model_path=Path(model),
-        metadata=loaded.metadata,
-        suite=suite,
+        preprocessing=preprocessing,
+        preprocessing_file=preprocessing_file,
+        preprocessing_config=preprocessing_config,
     )
     composite = settings["composite"]
     parameters = _parameters(settings, resolved.preprocessing)
@@ -248,7 +249,7 @@ class _Work:
         """Write what was found of a batch, and return a record for each image."""
         if self._archive is not None:
             arrays = {"index": np.asarray(batch.indexes), "value": found.values}
-            if found.targets is not None and found.targets.ndim == 1:
+            if found.targets is not None and found.target_of(0) is not None:
                 arrays["target"] = found.targets
             arrays["input"] = found.relevance
             arrays |= {key: found.layers[name] for name, key in self.keys.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from cleanai_onnx import inputs
 from cleanai_onnx.provenance import RunRecord
 from cleanai_onnx.result import SkippedImage
 
-__all__ = ["Consumer", "Progress", "feed"]
+if TYPE_CHECKING:
+    from cleanai_onnx.graph import ImageInput
+
+__all__ = ["Consumer", "Progress", "feed", "resolve"]
 
 Progress = Callable[[int], Callable[[int], None]]
 """Called with the number of images; what it returns is called with how many of them are done."""
@@ -36,6 +40,39 @@ class Consumer(Protocol):
         self, batch: np.ndarray, names: Sequence[str] | None, indexes: Sequence[int] | None
     ) -> None:
         """Take a batch."""
+
+
+def resolve(
+    image_input: ImageInput,
+    metadata: Mapping[str, str],
+    model: object,
+    suite: inputs.Suite,
+    *,
+    preset: str | None,
+    preprocessing: Mapping[str, Any] | None,
+    preprocessing_file: str | Path | None,
+    preprocessing_config: Mapping[str, Any] | None,
+) -> inputs.ResolvedPreprocessing:
+    """Say how the images of a suite become inputs of a model.
+
+    Parameters
+    ----------
+    image_input, metadata
+        Of the loaded model; `model` is what the user gave, a path beside which settings may lie.
+    suite
+    preset, preprocessing, preprocessing_file, preprocessing_config
+        See `cleanai_onnx.analyze`.
+    """
+    return inputs.resolve_preprocessing(
+        image_input,
+        given=preprocessing or {},
+        config=preprocessing_config,
+        preset=preset,
+        file=None if preprocessing_file is None else Path(preprocessing_file),
+        model_path=Path(model) if isinstance(model, str | Path) else None,
+        metadata=metadata,
+        suite=suite,
+    )
 
 
 def feed(

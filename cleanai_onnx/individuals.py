@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,8 +133,13 @@ class Individuals:
             for role, image in self._extremes.ranked()
         )
 
-    def finish(self) -> bool:
-        """Put the tables in their places, and return whether there are any."""
+    def finish(self, columns: Mapping[str, np.ndarray]) -> bool:
+        """Put the tables in their places, and return whether there are any.
+
+        `columns` are further figures of the images, in the order in which they came.
+        """
+        if self._image_table is not None and columns:
+            self._image_table.widen(columns)
         for table in self._tables:
             table.finish()
         return bool(self._tables)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cleanai_onnx import inputs, runtime
 from cleanai_onnx.batches import are_paths, limited
-from cleanai_onnx.feeding import Progress, feed
+from cleanai_onnx.feeding import Progress, feed, resolve
 from cleanai_onnx.profiles import LAST_HIDDEN, TRACES, Profile, Profiler
 from cleanai_onnx.profiles.labels import Labels, find_labels
 from cleanai_onnx.result import View
@@ -91,15 +91,15 @@ def learn(
         return _learn_batches(profiler, batches, wants_labels=str(labels) != "none")
 
     suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
-    resolved = inputs.resolve_preprocessing(
+    resolved = resolve(
         profiler.image_input,
-        given=preprocessing or {},
-        config=preprocessing_config,
+        profiler.model.metadata,
+        model,
+        suite,
         preset=preset,
-        file=None if preprocessing_file is None else Path(preprocessing_file),
-        model_path=Path(model) if isinstance(model, str | Path) else None,
-        metadata=profiler.model.metadata,
-        suite=suite,
+        preprocessing=preprocessing,
+        preprocessing_file=preprocessing_file,
+        preprocessing_config=preprocessing_config,
     )
     consumer = _Labelled(profiler, suite, labels)
     skipped = feed(consumer, suite, resolved.preprocessing, strict=strict, progress=progress)

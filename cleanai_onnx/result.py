@@ -21,10 +21,14 @@ __all__ = [
     "FORMAT_VERSION",
     "PROFILE_FORMAT_VERSION",
     "Column",
+    "CombinationFacts",
     "Conversion",
+    "CriterionFacts",
     "FeaturedImage",
     "ImageFacts",
     "ImageRelevance",
+    "ImportantLayerFacts",
+    "ImportantNeuronFacts",
     "LayerFacts",
     "ModelFacts",
     "Note",
@@ -34,6 +38,8 @@ __all__ = [
     "Result",
     "RunFacts",
     "SkippedImage",
+    "SubsetFacts",
+    "SubsetImage",
     "Table",
     "TensorFacts",
     "UntappedNode",
@@ -324,13 +330,154 @@ class ProfileFacts:
 
 
 @dataclass(frozen=True)
+class CriterionFacts:
+    """A coverage that a subset keeps: so many of its items, of all there are, the suite covers."""
+
+    metric: str
+    view: View
+    covered: int
+    total: int
+
+
+@dataclass(frozen=True)
+class SubsetImage:
+    """An image of the smallest subset, and what it is worth.
+
+    Attributes
+    ----------
+    path, index
+        Its name and its position in the suite.
+    adds
+        How many items it covers that the images before it in the subset do not.
+    share
+        Of the items that the suite covers, those that it and the images before it cover.
+    only
+        How many items no other image of the suite covers.
+    """
+
+    path: str
+    index: int
+    adds: int
+    share: float
+    only: int
+
+
+@dataclass(frozen=True)
+class SubsetFacts:
+    """The smallest subset found that covers what the whole suite covers.
+
+    Attributes
+    ----------
+    criteria
+        The coverages that it keeps.
+    of
+        How many images the suite has.
+    images
+        Those of the subset, the one that adds most first.
+    lower_bound
+        No subset with the same coverage has fewer images.
+    redundant
+        The first of the images that are not needed.
+    file
+        The name of the file that lists the subset, if one was written.
+    """
+
+    criteria: tuple[CriterionFacts, ...]
+    of: int
+    images: tuple[SubsetImage, ...]
+    lower_bound: int
+    redundant: tuple[str, ...] = ()
+    file: str | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether no smaller subset exists."""
+        return len(self.images) == self.lower_bound
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each image: rank, image, adds, cumulative share, covers alone."""
+        import pandas as pd
+
+        rows = [
+            (rank, image.path, image.adds, image.share, image.only)
+            for rank, image in enumerate(self.images, 1)
+        ]
+        return pd.DataFrame(
+            rows, columns=["rank", "image", "adds", "cumulative share", "covers alone"]
+        )
+
+
+@dataclass(frozen=True)
+class ImportantNeuronFacts:
+    """An important neuron of a layer, and the clusters of its activations in training.
+
+    Attributes
+    ----------
+    neuron
+        Its number in the layer, from 0.
+    relevance, share
+        Its relevance summed over the training images, and its share of the sum of the layer's
+        positive relevance; None where there is no positive relevance.
+    values, zeros, not_finite
+        How many activations were clustered; how many were left out because they are exactly 0,
+        and because they are not finite.
+    centroids, borders
+        Of the clusters, ascending; borders are the midpoints of neighbouring centroids.
+    silhouettes
+        The mean silhouette for each number of clusters that was tried.
+    low, high
+        The smallest and the largest activation that was clustered; None without any.
+    histogram
+        How many activations lie in each of equal intervals from `low` to `high`.
+    """
+
+    neuron: int
+    relevance: float
+    share: float | None
+    values: int
+    zeros: int
+    not_finite: int
+    centroids: tuple[float, ...]
+    borders: tuple[float, ...]
+    silhouettes: Mapping[str, float]
+    low: float | None
+    high: float | None
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CombinationFacts:
+    """The combinations of clusters of the first `m` important neurons that the suite covers.
+
+    `missing` has the first of those that it lacks: the number of a cluster, from 1, of each of the
+    m neurons. There are `combinations` - `covered` of them in all.
+    """
+
+    m: int
+    covered: int
+    combinations: int
+    missing: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class ImportantLayerFacts:
+    """The important neurons of a layer, the most relevant first, and their combinations."""
+
+    layer: str
+    neurons: tuple[ImportantNeuronFacts, ...]
+    combinations: tuple[CombinationFacts, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything that an analysis found.
 
     `firing[i][c]` counts the images on which channel `c` of layer `i` fired: at least one of its
     units was above zero. A channel that never fired is dead for this suite. `profile` says what the
-    metrics that need training images were measured against. `relevance` is None where none was
-    computed; a note says why, unless it was not asked for.
+    metrics that need training images were measured against, `importance` which neurons of its
+    layers are important, and which combinations of their clusters the images cover and lack.
+    `subset` are the images that suffice for the same coverage, if they were asked for.
+    `relevance` is None where none was computed; a note says why, unless it was not asked for.
     """
 
     model: ModelFacts
@@ -343,6 +490,8 @@ class Result:
     featured: tuple[FeaturedImage, ...] = ()
     notes: tuple[Note, ...] = ()
     profile: ProfileFacts | None = None
+    subset: SubsetFacts | None = None
+    importance: tuple[ImportantLayerFacts, ...] = ()
     relevance: RelevanceFacts | None = None
     format_version: int = field(default=FORMAT_VERSION)
 

@@ -5,6 +5,7 @@ Nothing here knows ONNX: layers are names and shapes, activations are JAX arrays
 
 from jax import Array
 
+from cleanai_onnx.coverage.covering import UNIONS, covered_by_each
 from cleanai_onnx.coverage.engine import (
     InputFigures,
     PairEvidence,
@@ -20,9 +21,18 @@ from cleanai_onnx.coverage.engine import (
 )
 from cleanai_onnx.coverage.evidence import compute
 from cleanai_onnx.coverage.featured import Extremes
+from cleanai_onnx.coverage.importance import ImportanceState, important_layers
 from cleanai_onnx.coverage.kernels import STATE_BYTES
 from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters
-from cleanai_onnx.coverage.profiled import Learnt, LearntRelevance, Observed, ProfileParameters
+from cleanai_onnx.coverage.profiled import (
+    Items,
+    Learnt,
+    LearntRelevance,
+    LearntTraces,
+    Observed,
+    ProfiledMetric,
+    ProfileParameters,
+)
 from cleanai_onnx.coverage.registry import METRICS, PROFILED
 from cleanai_onnx.coverage.scores import Scores, score_names, scores_of
 
@@ -31,22 +41,29 @@ __all__ = [
     "METRICS",
     "PROFILED",
     "STATE_BYTES",
+    "UNIONS",
     "Array",
     "Extremes",
+    "ImportanceState",
     "InputFigures",
+    "Items",
     "Learnt",
     "LearntRelevance",
+    "LearntTraces",
     "Observed",
     "PairEvidence",
     "Parameters",
     "ProfileParameters",
+    "ProfiledMetric",
     "Scores",
     "State",
     "channel_matrix",
     "channel_values",
     "compute",
     "count_pairs",
+    "covered_by_each",
     "firing",
+    "important_layers",
     "init",
     "merge",
     "rows_of",

@@ -102,6 +102,7 @@ METRICS = (
         tabulate=suite_coverage,
         parameters=_threshold,
         covers=_ever_above_threshold,
+        union=True,
     ),
     Metric(
         id="nc-suite-scaled",
@@ -115,6 +116,7 @@ METRICS = (
         parameters=_threshold,
         marks=_scaled,
         covers=_ever_marked,
+        union=True,
     ),
     Metric(
         id="nc-suite-scaled-abs",
@@ -135,5 +137,6 @@ METRICS = (
         parameters=_threshold,
         marks=_scaled_absolute,
         covers=_ever_marked,
+        union=True,
     ),
 )

@@ -19,10 +19,12 @@ import numpy.typing as npt
 
 from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
+    Items,
     Learnt,
     Observed,
     ProfiledMetric,
     ProfileParameters,
+    rows_of_flags,
 )
 from cleanai_onnx.coverage.tabulation import coverage_body
 from cleanai_onnx.result import Column, Table
@@ -70,12 +72,8 @@ def init(learnt: Learnt, parameters: ProfileParameters) -> CornerState:
 
 def update(state: CornerState, observed: Observed) -> tuple[CornerState, npt.NDArray[np.float64]]:
     """Look for corners in a batch; the scores are how many an input reached, and added."""
-    learnt, values = state.learnt, observed.values
-    width = state.margin * learnt.deviation
-    # A neuron that was never a number in training has no range to leave.
-    known = learnt.low <= learnt.high
-    below = (values < learnt.low - width) & known
-    above = (values > learnt.high + width) & known
+    values = observed.values
+    below, above = _corners(state, values)
     scores = np.empty((len(values), len(_NAMES)))
     scores[:, 0] = below.sum(axis=1) + above.sum(axis=1)
     seen_below, seen_above = state.below, state.above
@@ -84,6 +82,29 @@ def update(state: CornerState, observed: Observed) -> tuple[CornerState, npt.NDA
         seen_below |= below[row]
         seen_above |= above[row]
     return replace(state, below=seen_below, above=seen_above), scores
+
+
+def _corners(
+    state: CornerState, values: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which neurons are below and which above their ranges, ``(B, N)`` booleans each."""
+    learnt = state.learnt
+    width = state.margin * learnt.deviation
+    # A neuron that was never a number in training has no range to leave.
+    known = learnt.low <= learnt.high
+    return (values < learnt.low - width) & known, (values > learnt.high + width) & known
+
+
+def items(state: CornerState) -> dict[str, tuple[int, ...]]:
+    """Return how many corners there are: lower and upper ones, and upper ones."""
+    neurons = len(state.below)
+    return {_NBC.id: (neurons, neurons), _SNAC.id: (neurons,)}
+
+
+def covered_by_each(state: CornerState, observed: Observed) -> dict[str, tuple[Items, ...]]:
+    """Return the neurons of whose corners each input reached."""
+    below, above = map(rows_of_flags, _corners(state, observed.values))
+    return {_NBC.id: (below, above), _SNAC.id: (above,)}
 
 
 def merge(a: CornerState, b: CornerState) -> CornerState:
@@ -125,9 +146,11 @@ def compute(state: CornerState) -> tuple[Table, Table]:
 CORNERS = ProfiledMetric(
     metrics=(_NBC, _SNAC),
     parameters=lambda parameters: {"k": parameters.margin},
-    scores=_NAMES,
+    scores=lambda _: _NAMES,
     init=init,
     update=update,
     merge=merge,
     compute=compute,
+    items=items,
+    covered_by_each=covered_by_each,
 )

@@ -19,6 +19,7 @@ from jax import Array
 from cleanai_onnx.coverage.kernels import (
     Kernels,
     LayerState,
+    RowExtrema,
     initial_state,
     kernels_for,
 )
@@ -87,13 +88,16 @@ class InputFigures(NamedTuple):
 
     `counts[view]` is ``(B, layers, counters)`` int32, in the order of `counter_names`;
     `top_sum[view]` and `mean[view]` are ``(B, layers)`` float32. `channels` are the values of the
-    channels of each of the `groups` of layers, on the device: see `channel_matrix`.
+    channels of each of the `groups` of layers, on the device: see `channel_matrix`. `facts` has,
+    for each group, the mean of every layer and the extrema of its units (None where these are its
+    channels), ``(B,)`` each, on the device.
     """
 
     counts: dict[View, np.ndarray]
     top_sum: dict[View, np.ndarray]
     mean: dict[View, np.ndarray]
     channels: tuple[Array, ...]
+    facts: tuple[tuple[list[Array], list[RowExtrema | None]], ...]
 
 
 class PairEvidence(NamedTuple):
@@ -199,7 +203,7 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     units, channels = list(state.units), []
     # What each kernel found of each input: counts and sums, and which channels fired.
     of_units: list[Any] = [None] * len(flat)
-    of_groups, all_values = [], []
+    of_groups, all_values, facts = [], [], []
     for group, of_group in zip(groups(state.layers), state.channels, strict=True):
         values = kernels.empty((len(group.layers), flat[0].shape[0], group.width))
         means, scales = [], []
@@ -216,6 +220,7 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
             means.append(mean)
             scales.append(scale)
         all_values.append(values)
+        facts.append((means, scales))
         after, *found = kernels.channels(of_group, values, means, scales, rows, bound_rows)
         channels.append(after)
         of_groups.append(found)
@@ -235,7 +240,7 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
                 # unit is above zero.
                 fires = np.asarray(kernels.fired(flat[index], rows, **_form(layer)))
             fired[index] = fired[index] + fires
-    figures = _figures(arrived, valid, tuple(all_values))
+    figures = _figures(arrived, valid)._replace(channels=tuple(all_values), facts=tuple(facts))
     # The memory of the activations is free again when everything that reads it has ended.
     jax.block_until_ready((units, channels))
     new = replace(
@@ -257,15 +262,13 @@ def _form(layer: LayerFacts) -> dict[str, Any]:
     return {"shape": layer.shape, "channel_axis": layer.channel_axis}
 
 
-def _figures(
-    arrived: list[tuple[np.ndarray, ...]], valid: int, channels: tuple[Array, ...]
-) -> InputFigures:
+def _figures(arrived: list[tuple[np.ndarray, ...]], valid: int) -> InputFigures:
     counts, top_sum, mean = {}, {}, {}
     for view, place in zip(BOTH_VIEWS, (0, 2), strict=True):
         counts[view] = np.stack([layer[place][:valid] for layer in arrived], axis=1)
         sums = np.stack([layer[place + 1][:valid] for layer in arrived], axis=1)
         mean[view], top_sum[view] = sums[..., 0], sums[..., 1]
-    return InputFigures(counts, top_sum, mean, channels)
+    return InputFigures(counts, top_sum, mean, (), ())
 
 
 def channel_values(

@@ -15,19 +15,37 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from cleanai_onnx.coverage.combinations import combinations_of, require_few
+from cleanai_onnx.coverage.importance_classes import (
+    BY_CLASS,
+    COMPAT,
+    ClassSubject,
+    by_class_body,
+    class_subjects,
+    compat_body,
+    covered_by,
+    without_classes,
+)
 from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
+    Items,
     Learnt,
     LearntRelevance,
     Observed,
     ProfiledMetric,
     ProfileParameters,
 )
-from cleanai_onnx.errors import UsageError
-from cleanai_onnx.importance import ImportantNeuron, important_neurons, nearest
-from cleanai_onnx.result import Cell, Column, Table
+from cleanai_onnx.importance import ImportantNeuron, important_neurons
+from cleanai_onnx.result import (
+    Cell,
+    Column,
+    CombinationFacts,
+    ImportantLayerFacts,
+    ImportantNeuronFacts,
+    Table,
+)
 
-__all__ = ["IMPORTANCE", "ImportanceState"]
+__all__ = ["IMPORTANCE", "ImportanceState", "important_layers"]
 
 _SOURCE = "Gerasimou et al., Importance-Driven Deep Learning System Testing (ICSE 2020)"
 _IDC = Definition(
@@ -53,9 +71,10 @@ _NEURONS = Definition(
     card=Card("suite", True, True, True, f"{_SOURCE}, sections 3.1 and 3.2", needs_profile=True),
 )
 _NAMES = ("adds idc",)
-_MISSING = 5
-"""So many combinations that are missing are named."""
-MOST_COMBINATIONS = 2**62
+_NAMED = 5
+"""So many combinations that are missing are named in a table's note,"""
+_LISTED = 25
+"""and so many are listed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +102,23 @@ class ImportanceState:
     learnt: Learnt
     parameters: ProfileParameters
     subjects: tuple[Subject, ...]
+    by_class: tuple[ClassSubject, ...] = ()
 
     @property
     def leading(self) -> tuple[Subject, ...]:
         """The subjects of the first m, one for each layer: combinations of several m do not add."""
         return self.subjects[:: len(self.parameters.important)]
+
+    @property
+    def layers(self) -> tuple[tuple[Subject, ...], ...]:
+        """The subjects of each layer; once where several m are more neurons than it has."""
+        several = len(self.parameters.important)
+        return tuple(
+            tuple(
+                {len(one.neurons): one for one in self.subjects[first : first + several]}.values()
+            )
+            for first in range(0, len(self.subjects), several)
+        )
 
 
 def init(learnt: Learnt, parameters: ProfileParameters) -> ImportanceState:
@@ -108,14 +139,10 @@ def init(learnt: Learnt, parameters: ProfileParameters) -> ImportanceState:
             drop_zeros=layer.fully_connected,
         )
         for m in parameters.important:
-            subject = Subject(layer, neurons[:m], np.zeros(0, np.int64))
-            if math.prod(subject.sizes) > MOST_COMBINATIONS:
-                raise UsageError(
-                    f"--important {m}: {math.prod(subject.sizes):.1e} combinations are too many: "
-                    "choose fewer neurons or --clusters."
-                )
-            subjects.append(subject)
-    return ImportanceState(learnt, parameters, tuple(subjects))
+            require_few(m, neurons[:m])
+            subjects.append(Subject(layer, neurons[:m], np.zeros(0, np.int64)))
+    by_class = class_subjects(learnt.relevance, parameters)
+    return ImportanceState(learnt, parameters, tuple(subjects), by_class)
 
 
 def update(
@@ -125,19 +152,37 @@ def update(
     scores = np.zeros((len(observed.channels), len(_NAMES)))
     subjects = []
     for subject in state.subjects:
-        values = observed.channels[:, subject.layer.columns]
-        number = np.zeros(len(values), np.int64)
-        known = np.ones(len(values), np.bool_)
-        for neuron in subject.neurons:
-            of_neuron = values[:, neuron.index]
-            number = number * len(neuron.centroids) + nearest(neuron.centroids, of_neuron)
-            known &= ~np.isnan(of_neuron)
+        number, known = _combinations(subject, observed)
         new, first = np.unique(number[known], return_index=True)
         fresh = ~np.isin(new, subject.covered)
         if subject in state.leading:
             scores[np.flatnonzero(known)[first[fresh]], 0] += 1
         subjects.append(replace(subject, covered=np.union1d(subject.covered, new)))
-    return replace(state, subjects=tuple(subjects)), scores
+    by_class = covered_by(state.by_class, observed)
+    return replace(state, subjects=tuple(subjects), by_class=by_class), scores
+
+
+def _combinations(
+    subject: Subject, observed: Observed
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the combination of each input, and whether it has one: ``(B,)`` each."""
+    values = observed.channels[:, subject.layer.columns]
+    columns = [neuron.index for neuron in subject.neurons]
+    return combinations_of(subject.neurons, columns, values)
+
+
+def items(state: ImportanceState) -> dict[str, tuple[int, ...]]:
+    """Return how many combinations each layer has for each m."""
+    return {_IDC.id: tuple(math.prod(subject.sizes) for subject in state.subjects)}
+
+
+def covered_by_each(state: ImportanceState, observed: Observed) -> dict[str, tuple[Items, ...]]:
+    """Return the combination of each input, for each layer and m."""
+    parts = []
+    for subject in state.subjects:
+        number, known = _combinations(subject, observed)
+        parts.append([number[i : i + 1][known[i : i + 1]] for i in range(len(number))])
+    return {_IDC.id: tuple(parts)}
 
 
 def merge(a: ImportanceState, b: ImportanceState) -> ImportanceState:
@@ -147,6 +192,14 @@ def merge(a: ImportanceState, b: ImportanceState) -> ImportanceState:
         subjects=tuple(
             replace(one, covered=np.union1d(one.covered, other.covered))
             for one, other in zip(a.subjects, b.subjects, strict=True)
+        ),
+        by_class=tuple(
+            replace(
+                one,
+                covered=np.union1d(one.covered, other.covered),
+                images=one.images + other.images,
+            )
+            for one, other in zip(a.by_class, b.by_class, strict=True)
         ),
     )
 
@@ -161,25 +214,34 @@ def compute(state: ImportanceState) -> tuple[Table, ...]:
         return (_IDC.table("channel", shown, body),)
     rows: list[tuple[Cell, ...]] = []
     notes = list(learnt.remarks)
-    for subject in state.subjects:
+    for subject in (subject for layer in state.layers for subject in layer):
         name, m = subject.layer.name, len(subject.neurons)
         covered, total = len(subject.covered), math.prod(subject.sizes)
         rows.append((name, m, covered, total, ratio(covered, total)))
-        missing = _missing(subject)
+        missing = ["-".join(map(str, each)) for each in _missing(subject, _NAMED)]
         if missing:
+            numbers = ", ".join(str(neuron.index) for neuron in subject.neurons)
             notes.append(
-                f"{name}, m = {m}: missing, among others, the clusters {'; '.join(missing)} of its "
-                "neurons "
-                f"{', '.join(str(neuron.index) for neuron in subject.neurons)}."
+                f"{name}, m = {m}: {total - covered:,} of {total:,} combinations are missing; the "
+                f"first are the clusters {', '.join(missing)} of the neurons {numbers}."
             )
+    unclassed = without_classes(learnt.relevance)
+    if unclassed is not None:
+        notes.append(unclassed)
     covered = sum(len(subject.covered) for subject in state.leading)
     combinations = sum(math.prod(subject.sizes) for subject in state.leading)
     m = parameters.important[0]
     whole = ("all layers", m, covered, combinations, ratio(covered, combinations))
-    return (
+    tables = [
         _IDC.table("channel", shown, TableBody(_COLUMNS, tuple(rows), whole, tuple(notes))),
         _NEURONS.table("channel", shown, _neurons(state)),
-    )
+    ]
+    if state.by_class:
+        tables.append(BY_CLASS.table("channel", shown, by_class_body(state.by_class)))
+        if parameters.compat != "none":
+            fixed = {"m": shown["m"], "clusters": "2 to 4"}
+            tables.append(COMPAT.table("channel", fixed, compat_body(state.by_class)))
+    return tuple(tables)
 
 
 _COLUMNS = (
@@ -191,25 +253,74 @@ _COLUMNS = (
 )
 
 
-def _missing(subject: Subject) -> list[str]:
-    """Return the first combinations that the suite lacks, a cluster's number for each neuron."""
+def _missing(subject: Subject, most: int) -> list[tuple[int, ...]]:
+    """Return the first combinations that the suite lacks: a cluster, from 1, of each neuron."""
     total = math.prod(subject.sizes)
     # Among the first numbers there are enough, however many combinations there are.
-    some = np.arange(min(total, len(subject.covered) + _MISSING))
-    absent = some[~np.isin(some, subject.covered)][:_MISSING]
+    some = np.arange(min(total, len(subject.covered) + most))
+    absent = some[~np.isin(some, subject.covered)][:most]
     return [
-        " ".join(str(int(part) + 1) for part in np.unravel_index(number, subject.sizes))
+        tuple(int(part) + 1 for part in np.unravel_index(number, subject.sizes))
         for number in absent
     ]
 
 
+def important_layers(state: ImportanceState) -> tuple[ImportantLayerFacts, ...]:
+    """Return what reports show of the important neurons, and of their combinations."""
+    return tuple(
+        ImportantLayerFacts(
+            subjects[0].layer.name,
+            tuple(
+                _facts(neuron, subjects[0].layer)
+                for neuron in max((subject.neurons for subject in subjects), key=len)
+            ),
+            tuple(
+                CombinationFacts(
+                    len(subject.neurons),
+                    len(subject.covered),
+                    math.prod(subject.sizes),
+                    tuple(_missing(subject, _LISTED)),
+                )
+                for subject in subjects
+            ),
+        )
+        for subjects in state.layers
+    )
+
+
+def _facts(neuron: ImportantNeuron, layer: LearntRelevance) -> ImportantNeuronFacts:
+    return ImportantNeuronFacts(
+        neuron=neuron.index,
+        relevance=neuron.relevance,
+        share=_share(neuron, layer),
+        values=neuron.values,
+        zeros=neuron.zeros,
+        not_finite=neuron.not_finite,
+        centroids=tuple(neuron.centroids.tolist()) if neuron.values else (),
+        borders=tuple(neuron.borders.tolist()),
+        silhouettes={str(k): score for k, score in neuron.silhouettes.items()},
+        low=neuron.low if neuron.values else None,
+        high=neuron.high if neuron.values else None,
+        histogram=neuron.histogram,
+    )
+
+
+def _share(neuron: ImportantNeuron, layer: LearntRelevance) -> float | None:
+    whole = float(np.maximum(layer.relevance, 0).sum())
+    return max(neuron.relevance, 0.0) / whole if whole else None
+
+
 def _neurons(state: ImportanceState) -> TableBody:
-    largest = max(state.parameters.important)
     rows: list[tuple[Cell, ...]] = []
-    for subject in state.subjects:
-        if len(subject.neurons) < min(largest, len(subject.layer.relevance)):
-            continue
-        whole = float(np.maximum(subject.layer.relevance, 0).sum())
+    notes: list[str] = []
+    for layer in state.layers:
+        subject = max(layer, key=lambda subject: len(subject.neurons))
+        not_finite = sum(neuron.not_finite for neuron in subject.neurons)
+        if not_finite:
+            notes.append(
+                f"{subject.layer.name}: {not_finite:,} training activations of its important "
+                "neurons are not finite and were left out of the clusters."
+            )
         for rank, neuron in enumerate(subject.neurons, 1):
             rows.append(
                 (
@@ -217,7 +328,7 @@ def _neurons(state: ImportanceState) -> TableBody:
                     rank,
                     neuron.index,
                     neuron.relevance,
-                    max(neuron.relevance, 0.0) / whole if whole else None,
+                    _share(neuron, subject.layer),
                     ", ".join(f"{centroid:.4g}" for centroid in neuron.centroids),
                     max(neuron.silhouettes.values(), default=None),
                 )
@@ -231,7 +342,7 @@ def _neurons(state: ImportanceState) -> TableBody:
         Column("centroids", "text"),
         Column("silhouette", "value"),
     )
-    return TableBody(columns, tuple(rows), None)
+    return TableBody(columns, tuple(rows), None, tuple(notes))
 
 
 def named_parameters(parameters: ProfileParameters) -> dict[str, object]:
@@ -241,11 +352,13 @@ def named_parameters(parameters: ProfileParameters) -> dict[str, object]:
 
 
 IMPORTANCE = ProfiledMetric(
-    metrics=(_IDC, _NEURONS),
+    metrics=(_IDC, _NEURONS, BY_CLASS, COMPAT),
     parameters=named_parameters,
-    scores=_NAMES,
+    scores=lambda _: _NAMES,
     init=init,
     update=update,
     merge=merge,
     compute=compute,
+    items=items,
+    covered_by_each=covered_by_each,
 )

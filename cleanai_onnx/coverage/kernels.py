@@ -77,6 +77,7 @@ class Kernels(NamedTuple):
     channel_means: Callable[..., tuple[Array, Array]]
     units: Callable[..., tuple[LayerState, Array, Array, RowExtrema]]
     channels: Callable[..., tuple[LayerState, Array, Array, Array]]
+    cover: Callable[..., tuple[Array, Array]]
     fired: Callable[..., Array]
     merge: Callable[[LayerState, LayerState], LayerState]
     count_nan: Callable[[Array], Array]
@@ -150,21 +151,35 @@ def _kernels(parameters: Parameters, platform: str) -> Kernels:
         valid: Array,
         bound_rows: Array,
     ) -> tuple[LayerState, Array, Array, Array]:
-        layers, inputs, width = values.shape
+        layers, inputs, _ = values.shape
         used = jnp.arange(inputs)[:, None] < valid
         fired = jnp.sum((values > 0) & used, axis=1, dtype=jnp.int32)
-        rows = values.reshape(layers * inputs, width)
-        unscaled = RowExtrema(*(jnp.full(inputs, jnp.nan) for _ in RowExtrema._fields))
-        given = [unscaled if one is None else one for one in scales]
-        scale = RowExtrema(*(jnp.concatenate(field) for field in zip(*given, strict=True)))
-        # A mean lies between the extrema; rounding must not put a constant layer outside them.
-        rows = jnp.where(rows < scale.low[:, None], scale.low[:, None], rows)
-        rows = jnp.where(rows > scale.high[:, None], scale.high[:, None], rows)
+        rows, scale = _within(values, scales)
         new, counts, sums, _ = measure(
             state, rows.reshape(values.shape), jnp.concatenate(means), valid, bound_rows, scale
         )
         shape = (layers, inputs, -1)
         return new, counts.reshape(shape), sums.reshape(shape), fired
+
+    def cover(
+        values: Array, means: Sequence[Array], scales: Sequence[RowExtrema | None]
+    ) -> tuple[Array, Array]:
+        """Ask of each input alone what `channels`, or `units` of one layer, asks of them all."""
+        rows, scale = _within(values, scales)
+        low, high, levels = row_extrema(rows)
+        extrema = _absolute_extrema(rows, low, high)
+        scale = RowExtrema(*map(_given_or, scale, extrema))
+        mean = jnp.clip(jnp.concatenate(means), low, high)
+        unbounded = jnp.full_like(low, jnp.inf)
+        facts = Facts(mean, *scale, -unbounded, unbounded)
+        columns = Facts(*(fact[:, None] for fact in facts))
+        flags = jnp.zeros(rows.shape, jnp.uint8)
+        for bit, holds in enumerate(marks):
+            flags |= jnp.where(holds(rows, columns), jnp.uint8(1 << bit), jnp.uint8(0))
+        selected, indices = top_k(rows, levels, min(parameters.top_k, rows.shape[1]))
+        # Each row is a layer of one input.
+        flags = _select(flags, selected, indices, jnp.int32(1))
+        return rows.reshape(values.shape), flags.reshape(values.shape)
 
     compile_ = partial(compiled, platform=platform)
     return Kernels(
@@ -174,6 +189,7 @@ def _kernels(parameters: Parameters, platform: str) -> Kernels:
         ),
         units=compile_(units, wide=True, donate_argnums=0),
         channels=compile_(channels, wide=True, donate_argnums=0),
+        cover=compile_(cover, wide=True),
         fired=compile_(_fired, static_argnames=("shape", "channel_axis")),
         merge=compile_(_merge),
         count_nan=compile_(lambda a: jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)),
@@ -219,6 +235,22 @@ def channel_means(
     means = lax.pad(_divided(sums, size // channels), np.float32(np.nan), padding)
     values = lax.dynamic_update_index_in_dim(values, means, place, 0)
     return values, _divided(_summed(sums), size)
+
+
+def _within(values: Array, scales: Sequence[RowExtrema | None]) -> tuple[Array, RowExtrema]:
+    """Return ``(L, B, N)`` as rows ``(L * B, N)`` between the extrema of their layers' units.
+
+    `scales` has these extrema for each layer, or None where the values are the units themselves.
+    The second result are those of the rows, NaN for None.
+    """
+    layers, inputs, width = values.shape
+    rows = values.reshape(layers * inputs, width)
+    unscaled = RowExtrema(*(jnp.full(inputs, jnp.nan) for _ in RowExtrema._fields))
+    given = [unscaled if one is None else one for one in scales]
+    scale = RowExtrema(*(jnp.concatenate(field) for field in zip(*given, strict=True)))
+    # A mean lies between the extrema; rounding must not put a constant layer outside them.
+    rows = jnp.where(rows < scale.low[:, None], scale.low[:, None], rows)
+    return jnp.where(rows > scale.high[:, None], scale.high[:, None], rows), scale
 
 
 def _summed(a: Array) -> Array:

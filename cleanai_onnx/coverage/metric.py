@@ -188,6 +188,9 @@ class Metric:
         The questions of the metric, for given parameters.
     covers : callable, optional
         Which units are covered in the end.
+    union : bool
+        Whether a suite covers exactly what its images cover one by one, so that the images can be
+        told apart by it. What only a pair of images covers is no such union.
     """
 
     id: str
@@ -199,6 +202,7 @@ class Metric:
     counters: Callable[[Parameters], tuple[Counter, ...]] = lambda _: ()
     marks: Callable[[Parameters], tuple[Mark, ...]] = lambda _: ()
     covers: Cover | None = None
+    union: bool = False
     views: tuple[View, ...] = BOTH_VIEWS
 
     def table(self, view: View, evidence: Evidence, parameters: Parameters) -> Table:

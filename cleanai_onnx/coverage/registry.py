@@ -8,6 +8,7 @@ from cleanai_onnx.coverage.importance import IMPORTANCE
 from cleanai_onnx.coverage.metric import Metric
 from cleanai_onnx.coverage.profiled import ProfiledMetric
 from cleanai_onnx.coverage.sections import SECTIONS
+from cleanai_onnx.coverage.surprise import SURPRISE
 
 __all__ = ["METRICS", "PROFILED"]
 
@@ -22,5 +23,5 @@ METRICS: dict[str, Metric] = {
     )
 }
 
-PROFILED: tuple[ProfiledMetric, ...] = (CORNERS, SECTIONS, IMPORTANCE)
+PROFILED: tuple[ProfiledMetric, ...] = (CORNERS, SECTIONS, IMPORTANCE, SURPRISE)
 """The metrics that need a profile, family by family."""

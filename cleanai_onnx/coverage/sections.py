@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
+    Items,
     Learnt,
     Observed,
     ProfiledMetric,
@@ -117,10 +118,8 @@ def section_of(
 
 def update(state: SectionState, observed: Observed) -> tuple[SectionState, npt.NDArray[np.float64]]:
     """Mark the sections of a batch; the score is how many an input added."""
-    learnt, neurons, values = state.learnt, state.neurons, observed.values
-    measured = values[:, neurons]
-    found = section_of(measured, learnt.low[neurons], learnt.high[neurons], state.sections)
-    scores = np.empty((len(values), len(_NAMES)))
+    measured, found = _found(state, observed.values)
+    scores = np.empty((len(measured), len(_NAMES)))
     for row, sections in enumerate(found):
         # An input is in one section of a neuron at most, so no byte is written twice.
         inside = np.flatnonzero(sections >= 0)
@@ -131,6 +130,27 @@ def update(state: SectionState, observed: Observed) -> tuple[SectionState, npt.N
         state.hit[place] = before | bit
     outside = state.outside + ((found < 0) & ~np.isnan(measured)).sum(axis=0)
     return replace(state, outside=outside), scores
+
+
+def _found(
+    state: SectionState, values: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return the values of the neurons that have a range, and their sections: ``(B, M)`` each."""
+    learnt, neurons = state.learnt, state.neurons
+    measured = values[:, neurons]
+    return measured, section_of(measured, learnt.low[neurons], learnt.high[neurons], state.sections)
+
+
+def items(state: SectionState) -> dict[str, tuple[int, ...]]:
+    """Return how many sections there are."""
+    return {_KMNC.id: (state.sections * len(state.neurons),)}
+
+
+def covered_by_each(state: SectionState, observed: Observed) -> dict[str, tuple[Items, ...]]:
+    """Return the sections that each input was in, numbered neuron by neuron."""
+    _, found = _found(state, observed.values)
+    first = np.arange(len(state.neurons), dtype=np.int64) * state.sections
+    return {_KMNC.id: ([(first + row)[row >= 0] for row in found],)}
 
 
 def merge(a: SectionState, b: SectionState) -> SectionState:
@@ -172,9 +192,11 @@ def compute(state: SectionState) -> tuple[Table]:
 SECTIONS = ProfiledMetric(
     metrics=(_KMNC,),
     parameters=lambda parameters: {"k": parameters.sections},
-    scores=_NAMES,
+    scores=lambda _: _NAMES,
     init=init,
     update=update,
     merge=merge,
     compute=compute,
+    items=items,
+    covered_by_each=covered_by_each,
 )

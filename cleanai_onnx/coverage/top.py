@@ -75,5 +75,6 @@ METRICS = (
         tabulate=suite_coverage,
         parameters=_k,
         covers=_ever_selected,
+        union=True,
     ),
 )

@@ -29,6 +29,9 @@ __all__ = ["Clustering", "cluster"]
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
 
+_LARGEST_EXPONENT = 200
+"""Binary; float32 values, whose squares float64 holds, are not scaled."""
+
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
@@ -77,7 +80,9 @@ def cluster(values: np.ndarray, most: int) -> tuple[Clustering, ...]:
     tuple of Clustering
         For k = 1, 2, ... up to `most`, or to the number of distinct values where that is smaller.
         Of partitions that are equally good, the one whose last cluster begins first. Inertia is
-        minimal to the rounding of the prefix sums: about 1e-15 of the inertia for k = 1.
+        minimal to the rounding of the prefix sums: about 1e-15 of the inertia for k = 1. Values
+        of any size are clustered; an inertia that float64 cannot hold (from values beyond about
+        1e154) is infinite.
 
     Raises
     ------
@@ -89,8 +94,12 @@ def cluster(values: np.ndarray, most: int) -> tuple[Clustering, ...]:
         raise ValueError(f"the largest number of clusters is {most}; it must be at least 1")
     distinct, weights = np.unique(_finite(values), return_counts=True)
     most = min(most, len(distinct))
-    partitions = _Prefix.of(distinct, weights).partitions(most)
-    return tuple(_clustering(distinct, weights, starts) for starts in partitions)
+    # Squares of the values must neither overflow nor vanish. Powers of two cost no digits.
+    exponent = int(np.frexp(np.abs(distinct).max())[1])
+    exponent = exponent if abs(exponent) > _LARGEST_EXPONENT else 0
+    scaled = np.ldexp(distinct, -exponent)
+    partitions = _Prefix.of(scaled, weights).partitions(most)
+    return tuple(_clustering(scaled, weights, starts, exponent) for starts in partitions)
 
 
 def _finite(values: np.ndarray) -> Floats:
@@ -105,7 +114,9 @@ def _finite(values: np.ndarray) -> Floats:
     return given
 
 
-def _clustering(distinct: Floats, weights: Integers, starts: list[int]) -> Clustering:
+def _clustering(
+    distinct: Floats, weights: Integers, starts: list[int], exponent: int
+) -> Clustering:
     """Describe a partition, with means and inertia summed around the values themselves."""
     centroids, sizes, inertia = [], [], 0.0
     for first, end in pairwise([*starts, len(distinct)]):
@@ -116,7 +127,11 @@ def _clustering(distinct: Floats, weights: Integers, starts: list[int]) -> Clust
         centroids.append(mean)
         sizes.append(size)
         inertia += float((np.square(group - mean) * counts).sum())
-    return Clustering(np.array(centroids), np.array(sizes, dtype=np.int64), inertia)
+    with np.errstate(over="ignore"):
+        inertia = float(np.ldexp(inertia, 2 * exponent))
+    return Clustering(
+        np.ldexp(np.array(centroids), exponent), np.array(sizes, dtype=np.int64), inertia
+    )
 
 
 @dataclass(frozen=True, eq=False)

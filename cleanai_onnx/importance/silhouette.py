@@ -31,7 +31,14 @@ def silhouette(ascending: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64])
     -------
     float
         From -1 to 1.
+
+    Raises
+    ------
+    ValueError
+        The values are not finite and ascending, or the sizes are not those of 2 to N - 1 clusters
+        of all of them.
     """
+    ascending, sizes = _checked(ascending, sizes)
     values = ascending - ascending.mean()
     ends = np.cumsum(sizes)
     starts = ends - sizes
@@ -52,3 +59,29 @@ def silhouette(ascending: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64])
     larger = np.maximum(a, b)
     scores = np.where((others > 0) & (larger > 0), (b - a) / np.where(larger > 0, larger, 1), 0.0)
     return float(scores.mean())
+
+
+def _checked(
+    ascending: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    values, counts = np.asarray(ascending, np.float64), np.asarray(sizes)
+    if values.ndim != 1 or counts.ndim != 1 or counts.dtype.kind not in "iu":
+        raise ValueError(
+            f"values of shape {values.shape} in clusters of sizes {counts.dtype} {counts.shape}: "
+            "both must have one dimension, and sizes are whole numbers"
+        )
+    if not np.isfinite(values).all() or (values[1:] < values[:-1]).any():
+        raise ValueError("values of a silhouette must be finite and ascending")
+    if not 2 <= len(counts) < len(values):
+        raise ValueError(
+            f"{len(values)} values in {len(counts)} clusters have no silhouette: it takes 2 to "
+            "N - 1 clusters of N values"
+        )
+    if (counts < 1).any() or int(counts.sum()) != len(values):
+        raise ValueError(
+            f"sizes of clusters must be at least 1 and add up to the {len(values)} values, not "
+            f"{counts[:10].tolist()}"
+        )
+    # Around 0 and at most 1, sums of any finite values are finite; a silhouette has no unit.
+    largest = np.abs(values).max()
+    return (values / largest if largest else values), counts.astype(np.int64)

@@ -19,7 +19,7 @@ __all__ = ["IMAGE_SUFFIXES", "discover"]
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 )
-_SUPPORTED = "png, jpg, jpeg, jpe, bmp, webp, tif, tiff, gif, npy, npz"
+_SUPPORTED = "png, jpg, jpeg, jpe, bmp, webp, tif, tiff, gif, npy, npz, txt"
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -29,10 +29,11 @@ def discover(
     """Find the images that `source` names.
 
     A source is a folder (searched with all folders below it), a file, a glob pattern (``*``, ``?``,
-    ``[...]``, and ``**`` for any number of folders), or a `.npy`/`.npz` file of arrays; several
-    sources of files make one suite. Hidden files and folders (with a leading dot) are left out.
-    Each folder is searched once, however many symbolic links lead to it. The order is that of
-    `naming.natural_key` on the paths relative to the folder that all of them share.
+    ``[...]``, and ``**`` for any number of folders), a `.npy`/`.npz` file of arrays, or a `.txt`
+    file with such a source on each line; several sources of files make one suite. Hidden files and
+    folders (with a leading dot) are left out. Each folder is searched once, however many symbolic
+    links lead to it. The order is that of `naming.natural_key` on the paths relative to the folder
+    that all of them share.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def _is_image_name(name: str) -> bool:
 def _file_suite(sources: list[str]) -> Suite:
     unreadable: list[SkippedImage] = []
     found: list[tuple[str, str]] = []  # the folder of the source, the path relative to it
-    for source in sources:
+    for source in (one for given in sources for one in _listed(given)):
         folder, names = _files_of(source, unreadable)
         found.extend((folder, name) for name in names)
     root = _shared_folder([os.path.abspath(folder) for folder in dict(found)])
@@ -93,6 +94,22 @@ def _file_suite(sources: list[str]) -> Suite:
         files=tuple(sorted(files, key=natural_key)),
         unreadable=tuple(unreadable),
     )
+
+
+def _listed(source: str) -> list[str]:
+    """Return the lines of a list of sources, and any other source as it is."""
+    if _suffix(source) != ".txt" or not os.path.isfile(source):
+        return [source]
+    try:
+        content = Path(source).read_bytes()
+    except OSError as error:
+        raise ImageError(f"The list '{shown(source)}' cannot be read: {error.strerror}.") from error
+    lines = [os.fsdecode(line) for line in content.splitlines() if line.strip()]
+    if not lines:
+        raise ImageError(f"The list '{shown(source)}' names no image: write a path on each line.")
+    if b"\0" in content:
+        raise ImageError(f"'{shown(source)}' is no list of paths: it holds a zero byte.")
+    return lines
 
 
 def _shared_folder(folders: list[str]) -> str:

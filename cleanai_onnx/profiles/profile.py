@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.coverage import Learnt, LearntRelevance
+from cleanai_onnx.coverage import Learnt, LearntRelevance, LearntTraces
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.profiles.moments import Moments
@@ -168,9 +168,11 @@ def learnt_from(profile: Profile) -> Learnt:
     remarks = []
     if facts.images > len(sample):
         remarks.append(
-            f"Clusters are those of a uniform sample of {len(sample):,} of {facts.images:,} "
+            f"Clusters and surprise are of a uniform sample of {len(sample):,} of {facts.images:,} "
             "training images (--traces)."
         )
+    known = facts.labelled > 0 and facts.relevance_of == "correct"
+    every_class = sample.labels if known else sample.classes
     relevance = []
     for layer, columns in zip(profile.layers, channel_columns(profile.layers), strict=True):
         if profile.relevance is not None and layer.name in facts.traced:
@@ -181,6 +183,10 @@ def learnt_from(profile: Profile) -> Learnt:
                     fully_connected=layer.units == layer.channels,
                     relevance=profile.relevance.sums[layer.name].sum(axis=0),
                     traces=sample.traces[layer.name][chosen],
+                    by_class=None if facts.classes is None else profile.relevance.sums[layer.name],
+                    trace_classes=None if facts.classes is None else sample.classes[chosen],
+                    every_trace=sample.traces[layer.name],
+                    every_class=every_class,
                 )
             )
     why = "; ".join(remark.rstrip(".") for remark in facts.remarks if "relevance" in remark)
@@ -195,6 +201,12 @@ def learnt_from(profile: Profile) -> Learnt:
         relevance=tuple(relevance),
         without_relevance=why or "the profile was learnt without relevance",
         remarks=tuple(remarks),
+        traces=tuple(
+            LearntTraces(layer.name, columns, sample.traces[layer.name], sample.classes)
+            for layer, columns in zip(profile.layers, channel_columns(profile.layers), strict=True)
+            if layer.name in facts.traced
+        ),
+        has_classes=facts.classes is not None,
     )
 
 

@@ -243,6 +243,16 @@ class GrowingFile:
         except OSError as error:
             raise self._failed(error) from error
 
+    def lines(self) -> Iterator[str]:
+        """Yield the lines that were written."""
+        assert self._pending is not None
+        try:
+            self._stream.flush()
+            with self._pending.temporary.open(encoding="utf-8", newline="") as written:
+                yield from written
+        except OSError as error:
+            raise self._failed(error) from error
+
     def finish(self) -> Path:
         """Flush the file to the disk, put it in its place, and return the path as it was given."""
         if self._pending is not None:

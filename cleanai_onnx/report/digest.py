@@ -19,6 +19,7 @@ __all__ = [
     "is_score_ratio",
     "layer_tables",
     "layer_title",
+    "one_row_a_layer",
     "other_totals",
     "verdicts",
 ]
@@ -87,13 +88,22 @@ def other_totals(result: Result) -> tuple[Table, ...]:
     )
 
 
+def one_row_a_layer(table: Table, result: Result) -> bool:
+    """Return whether the table's rows are the layers of the result, in their order."""
+    # As many rows as layers may also be several rows of a few of them.
+    return len(table.rows) == len(result.layers) and all(
+        row[0] in (layer.name, layer.label)
+        for row, layer in zip(table.rows, result.layers, strict=True)
+    )
+
+
 def layer_tables(result: Result) -> dict[str, dict[View, tuple[float | None, ...]]]:
     """Return, for each metric with one row a layer, its coverage of each layer in each view."""
     found: dict[str, dict[View, tuple[float | None, ...]]] = {}
     for table in result.tables:
         texts = [column for column in table.columns if column.kind == "text"]
         ratio = next((i for i, c in enumerate(table.columns) if c.kind == "ratio"), None)
-        if ratio is None or len(texts) != 1 or len(table.rows) != len(result.layers):
+        if ratio is None or len(texts) != 1 or not one_row_a_layer(table, result):
             continue
         cells = [row[ratio] for row in table.rows]
         found.setdefault(table.metric, {})[table.view] = tuple(

@@ -15,6 +15,7 @@ from cleanai_onnx.report import pdf_appendix as appendix
 from cleanai_onnx.report.pdf_charts import draw_coverage_chart, draw_firing_map
 from cleanai_onnx.report.pdf_cover import draw_cover
 from cleanai_onnx.report.pdf_images import draw_featured_images
+from cleanai_onnx.report.pdf_importance import draw_important_neurons
 from cleanai_onnx.report.pdf_sheet import (
     BODY,
     BOTTOM,
@@ -28,6 +29,7 @@ from cleanai_onnx.report.pdf_sheet import (
     Sheet,
 )
 from cleanai_onnx.report.pdf_silence import draw_silent_channels
+from cleanai_onnx.report.pdf_subset import draw_subset
 from cleanai_onnx.report.pdf_tables import begin_table, draw_layer_index
 from cleanai_onnx.result import Result
 
@@ -58,12 +60,16 @@ def _sections(result: Result) -> tuple[Section, ...]:
     ]
     if result.featured:
         parts.append(Section("Images that stand out", draw_featured_images, large, 75))
+    if result.subset is not None:
+        parts.append(Section("Which images to keep", draw_subset))
     converted = []
     if result.model.conversion is not None or result.model.conversion_remark:
         converted.append(Section("Where the model came from", appendix.draw_conversion, False, 60))
     learnt = []
     if result.profile is not None:
         learnt.append(Section("Training profile", appendix.draw_profile, False, 60))
+    if result.importance:
+        learnt.append(Section("Important neurons", draw_important_neurons, True))
     return (
         *parts,
         *learnt,
@@ -92,8 +98,8 @@ def render(result: Result) -> bytes:
     )
     sections = _sections(result)
     draw_cover(sheet, result)
-    # Headings within sections: two lists of channels, and a table each.
-    entries = 1 + len(sections) + 2 + len(result.tables)
+    # Headings within sections: two lists of channels, important layers, and a table each.
+    entries = 1 + len(sections) + 2 + len(result.importance) + len(result.tables)
     pages = math.ceil(entries / _ENTRIES)
     sheet.new_page()
     sheet.bookmark("Contents")

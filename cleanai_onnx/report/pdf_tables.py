@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from cleanai_onnx.report import figures
-from cleanai_onnx.report.digest import layer_title
+from cleanai_onnx.report.digest import layer_title, one_row_a_layer
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.pdf_grid import PADDING, GridCell, GridColumn, draw_grid, grid_height
 from cleanai_onnx.report.pdf_sheet import BOTTOM, CAPTION, GREY, SMALL, TOP, WIDTH, Sheet
@@ -21,6 +21,9 @@ _NARROWEST_TEXT = 34.0
 _ENOUGH_TEXT = 62.0
 _NARROWEST_BAR, _WIDEST_BAR = 15.0, 40.0
 _NUMBER = (21.0, 36.0)
+_CLOSE = (11.0, 36.0)
+"""The least and the largest width of a column of numbers, and where there are many of them."""
+_PROSE_LINES = 4
 _MOST_LINES = 8
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -44,12 +47,25 @@ def _draw_table(sheet: Sheet, result: Result, table: Table) -> None:
     for text, style in _introduction(table):
         sheet.paragraph(text, style, most=_MOST_LINES, after=0.4)
     sheet.y += 1.2
-    texts = [i for i, column in enumerate(table.columns) if column.kind == "text"]
+    prose = _prose(table)
+    texts = [i for i, c in enumerate(table.columns) if c.kind == "text" and i not in prose]
     numbers = [i for i, column in enumerate(table.columns) if column.kind != "text"]
     widths = [_natural_width(sheet, table, i) for i in numbers]
-    for band in _bands(numbers, widths, len(texts)):
-        _draw_band(sheet, result, table, texts, band)
+    taken = len(texts) * (_NARROWEST_TEXT + _INDEX) + len(prose) * _NARROWEST_TEXT
+    if taken + sum(widths) > WIDTH:
+        widths = [_natural_width(sheet, table, i, _CLOSE) for i in numbers]
+    for band in _bands(numbers, widths, len(texts), len(prose) * _NARROWEST_TEXT):
+        _draw_band(sheet, result, table, texts, band, prose)
         sheet.y += 4
+
+
+def _prose(table: Table) -> list[int]:
+    """Return the columns of text that name no layer, such as lists of numbers."""
+    return [
+        index
+        for index, column in enumerate(table.columns)
+        if column.kind == "text" and "layer" not in column.name
+    ]
 
 
 def _introduction(table: Table) -> list[tuple[str, Style]]:
@@ -77,7 +93,9 @@ def _table_height(sheet: Sheet, table: Table) -> float:
     return 10.0 + 4.0 * lines + grid_height(len(table.rows) + 1)
 
 
-def _natural_width(sheet: Sheet, table: Table, index: int) -> float:
+def _natural_width(
+    sheet: Sheet, table: Table, index: int, limits: tuple[float, float] = _NUMBER
+) -> float:
     """Return the width that a column of numbers asks for."""
     column = table.columns[index]
     cells = [row[index] for row in table.rows]
@@ -92,7 +110,7 @@ def _natural_width(sheet: Sheet, table: Table, index: int) -> float:
         sheet.type.width(word, CAPTION.bold())
         for word in sheet.type.clean(column.name[:200]).split(" ")
     )
-    least, most = _NUMBER
+    least, most = limits
     return min(most, max(least, widest + 2 * PADDING + 0.2, heading + 2 * PADDING + 0.2))
 
 
@@ -101,10 +119,10 @@ def _shown(cell: Cell, table: Table, index: int) -> str:
 
 
 def _bands(
-    numbers: Sequence[int], widths: Sequence[float], texts: int
+    numbers: Sequence[int], widths: Sequence[float], texts: int, prose: float
 ) -> Iterator[list[tuple[int, float]]]:
     """Split the columns of numbers into bands that fit on the page beside the columns of text."""
-    room = WIDTH - texts * (_NARROWEST_TEXT + _INDEX)
+    room = WIDTH - texts * (_NARROWEST_TEXT + _INDEX) - prose
     band: list[tuple[int, float]] = []
     for index, width in zip(numbers, widths, strict=True):
         if band and sum(w for _, w in band) + width > room:
@@ -120,8 +138,12 @@ def _draw_band(
     table: Table,
     texts: Sequence[int],
     band: Sequence[tuple[int, float]],
+    prose: Sequence[int] = (),
 ) -> None:
     taken = sum(width for _, width in band)
+    if prose:
+        each = (WIDTH - taken - len(texts) * (_NARROWEST_TEXT + _INDEX)) / len(prose)
+        taken += each * len(prose)
     share = (WIDTH - taken) / max(1, len(texts))
     ratio = next((i for i, _ in band if table.columns[i].kind == "ratio"), None)
     bar = min(_WIDEST_BAR, WIDTH - taken - len(texts) * _ENOUGH_TEXT)
@@ -133,10 +155,12 @@ def _draw_band(
         columns.append(GridColumn("#", _INDEX, "right", style=SMALL.colored(GREY)))
         columns.append(GridColumn(table.columns[index].name, share - _INDEX))
     columns += [GridColumn(table.columns[i].name, width, "right") for i, width in band]
+    columns += [GridColumn(table.columns[i].name, each, lines=_PROSE_LINES) for i in prose]
     if bar and ratio is not None:
         columns.append(GridColumn("", bar, bar=True))
+    after = [*(i for i, _ in band), *prose]
     index_of = _layer_numbers(result)
-    aligned = len(texts) == 1 and len(table.rows) == len(result.layers)
+    aligned = len(texts) == 1 and one_row_a_layer(table, result)
 
     def texts_of(row: Sequence[Cell], position: int | None) -> list[str]:
         cells: list[str] = []
@@ -160,14 +184,18 @@ def _draw_band(
         sheet,
         columns,
         [
-            [*texts_of(row, position), *(_shown(row[i], table, i) for i, _ in band), *bar_of(row)]
+            [
+                *texts_of(row, position),
+                *(_shown(row[i], table, i) for i in after),
+                *bar_of(row),
+            ]
             for position, row in enumerate(table.rows)
         ],
         total=None
         if table.total is None
         else [
             *texts_of(table.total, None),
-            *(_shown(table.total[i], table, i) for i, _ in band),
+            *(_shown(table.total[i], table, i) for i in after),
             *bar_of(table.total),
         ],
     )

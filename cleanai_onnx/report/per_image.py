@@ -7,7 +7,7 @@ when it is complete.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class _Table:
     """A growing CSV file with a header."""
 
     def __init__(self, path: str | Path, header: Sequence[str]) -> None:
+        self._path = path
         self._file = GrowingFile(path)
         self._writer = csv.writer(self._file)
         self._writer.writerow(header)
@@ -53,6 +54,20 @@ class ImageTable(_Table):
         """Append the images of a batch; `scores` is ``(images, scores)``, NaN for none."""
         for name, index, values in zip(names, indexes, scores, strict=True):
             self._writer.writerow([index, _cell(name), *_numbers(values)])
+
+    def widen(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Add columns ``(images,)`` to the rows that were written, once; none come after them."""
+        if not self._file.is_open:
+            return
+        narrow, self._file = self._file, GrowingFile(self._path)
+        try:
+            writer = csv.writer(self._file)
+            rows = csv.reader(narrow.lines())
+            writer.writerow([*next(rows), *columns])
+            for row, *values in zip(rows, *columns.values(), strict=True):
+                writer.writerow([*row, *_numbers(values)])
+        finally:
+            narrow.discard()
 
 
 class LayerTable(_Table):

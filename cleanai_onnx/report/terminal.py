@@ -22,6 +22,7 @@ from cleanai_onnx.report.digest import (
 )
 from cleanai_onnx.report.lines import Lines, cells_of
 from cleanai_onnx.report.names import named
+from cleanai_onnx.report.subset import criteria_of, headline
 from cleanai_onnx.result import Result, View
 
 if TYPE_CHECKING:
@@ -67,6 +68,15 @@ class _Printer(Lines):
         self._other_totals()
         self._lowest_layers()
         self._silent_channels()
+        if result.subset is not None:
+            subset = result.subset
+            said = (
+                "proven to be the fewest"
+                if subset.proven
+                else f"fewest: {subset.lower_bound:,} or more"
+            )
+            self.wrapped(f"{headline(subset)} ({said})", "bold")
+            self.wrapped(f"  kept: {criteria_of(subset)}", "dim")
         self._left_out()
 
     def _verdicts(self) -> None:

@@ -54,3 +54,28 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(arguments) == 2, arguments
         assert why in capsys.readouterr().err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["lenet.profile"]
+
+
+def test_train_equals_profile_and_measure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, train, test = str(tmp_path / "p.profile"), f"{DIGITS}/[0-4]/*.png", f"{DIGITS}/5"
+    learning = ["--view", "unit", "--labels", "folders"]
+    found = []
+    assert cli.main(["profile", str(LENET), train, "-o", path, "--quiet", *learning]) == 0
+    for way in (["--profile", path], ["--train", train, *learning]):
+        assert cli.main([str(LENET), test, *way, "--output", str(tmp_path)]) == 0
+        capsys.readouterr()
+        found.append(strict_json(tmp_path / "Analysis_lenet5.json"))
+    assert found[0]["tables"] == found[1]["tables"]
+    assert found[1]["profile"]["labels"] == found[0]["profile"]["labels"] != "none"
+    assert found[1]["profile"]["view"] == "unit"
+    for arguments, why in (
+        (["--train", train, "--profile", path], "give one of them"),
+        (["--view", "unit"], "--view needs --train"),
+        (["--train", str(tmp_path / "gone")], "does not exist"),
+    ):
+        before = sorted(tmp_path.iterdir())
+        assert cli.main([str(LENET), test, "--output", str(tmp_path), *arguments]) in (2, 3)
+        assert why in capsys.readouterr().err
+        assert sorted(tmp_path.iterdir()) == before

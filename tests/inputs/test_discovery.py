@@ -157,7 +157,8 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch)
         ((), "gone/*.png", r"folder '.*gone' of the pattern .* does not exist"),
         (("a/b.txt",), "a", r"holds no image: 1 other file only \(supported: png, jpg"),
         (("a/b/c/.x.png",), "a", "holds no image: it is empty"),
-        (("a.txt",), "a.txt", "not of a supported kind"),
+        (("a.doc",), "a.doc", "not of a supported kind"),
+        (("a.txt",), "a.txt", "names no image: write a path on each line"),
         (("a.png",), "*.jpg", "matches no image"),
     ],
 )
@@ -199,3 +200,25 @@ def test_limit_and_seed(tmp_path: Path) -> None:
     assert (len(suite), suite.found) == (5, 30)
     assert suite.names == discover(tmp_path, limit=5, seed=1).names
     assert suite.names != discover(tmp_path, limit=5, seed=2).names
+
+
+class TestLists:
+    def test_a_list_names_files_folders_and_patterns(self, tmp_path: Path, monkeypatch) -> None:
+        _touch(tmp_path, "a/x.png", "a/y.png", "b/1.png", "b/2.jpg", "c [1].png")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "list.txt").write_text("a/x.png\r\n\nb\nc [1].png\nb/*.jpg\n")
+        suite = discover("list.txt")
+        assert suite.files == ("a/x.png", "b/1.png", "b/2.jpg", "c [1].png")
+        assert suite.source == "list.txt"
+        assert discover(["list.txt", "a"]).files[1] == "a/y.png"
+
+    def test_what_is_no_list(self, tmp_path: Path) -> None:
+        path = tmp_path / "list.txt"
+        for content, why in (
+            (b"gone.png\n", r"'gone\.png' does not exist"),
+            (b"a\0b\n", "zero byte"),
+            (b" \n\n", "names no image"),
+        ):
+            path.write_bytes(content)
+            with pytest.raises(ImageError, match=why):
+                discover(path)

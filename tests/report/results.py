@@ -15,9 +15,12 @@ from PIL import Image
 from cleanai_onnx.result import (
     Cell,
     Column,
+    CombinationFacts,
     FeaturedImage,
     ImageFacts,
     ImageRelevance,
+    ImportantLayerFacts,
+    ImportantNeuronFacts,
     LayerFacts,
     ModelFacts,
     Note,
@@ -283,6 +286,38 @@ def _result(
         firing=tuple(firing),
         featured=featured,
         notes=notes,
+        importance=tuple(importance(layer.name) for layer in layers[:2]),
+    )
+
+
+def importance(name: str, bad: float | None = None) -> ImportantLayerFacts:
+    """Important neurons of a layer; with `bad`, whatever a broken file may hold."""
+    neurons = tuple(
+        ImportantNeuronFacts(
+            neuron=3 * number,
+            relevance=10.0 - number,
+            share=0.2 / (1 + number) if bad is None else bad,
+            values=96,
+            zeros=number,
+            not_finite=number % 2,
+            centroids=(0.5, 2.0, 3.5)[: number % 3 + 1],
+            borders=(1.25, 2.75)[: number % 3],
+            silhouettes={str(k): 0.5 + k / 100 for k in range(2, number % 3 + 2)},
+            low=0.0 if bad is None else bad,
+            high=4.0,
+            histogram=tuple((7 * place + number) % 5 for place in range(48)),
+        )
+        for number in range(8)
+    )
+    nothing = ImportantNeuronFacts(1, 0.0, None, 0, 9, 0, (), (), {}, None, None, ())
+    return ImportantLayerFacts(
+        name,
+        (*neurons, nothing),
+        (
+            CombinationFacts(6, 20, 36, ((1, 1, 1, 1, 1, 3), (1, 2, 1, 1, 2, 3))),
+            CombinationFacts(8, 72, 72, ()),
+            *((CombinationFacts(30, 0, 0, ((1,), (9,) * 30)),) if bad is not None else ()),
+        ),
     )
 
 
@@ -483,4 +518,9 @@ def hostile_result() -> Result:
         featured=featured,
         notes=(*result.notes, Note("no-relevance", evil), Note("relevance-incomplete", evil)),
         relevance=RelevanceFacts(evil, {evil: evil, "x": nan}, evil, evil, {evil: 10**9}),
+        importance=(
+            importance(evil, math.nan),
+            importance(evil, math.inf),
+            importance(evil, -1e300),
+        ),
     )

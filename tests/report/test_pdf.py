@@ -127,7 +127,8 @@ def test_contents_and_bookmarks_lead_to_the_sections(
             assert f"{number + 1}" in contents
 
     check(reader.outline)  # type: ignore[arg-type]
-    assert seen == 2 + 12 + 2 + len(resnet50_like().tables)
+    result = resnet50_like()
+    assert seen == 2 + 13 + 2 + len(result.importance) + len(result.tables)
     links = [a.get_object() for a in reader.pages[1]["/Annots"]]  # type: ignore[attr-defined]
     assert len(links) == seen - 1
 
@@ -232,3 +233,14 @@ def test_the_colour_scale_grows_lighter_evenly() -> None:
     steps = [b - a for a, b in itertools.pairwise(values)]
     assert min(steps) > 0.5 * sum(steps) / len(steps)
     assert max(steps) < 1.5 * sum(steps) / len(steps)
+
+
+def test_important_neurons_and_missing_combinations_are_named() -> None:
+    text = " ".join(" ".join(texts(small_result())).split())
+    assert "Important neurons" in text
+    assert "m = 6: the images cover 20 of 36 combinations (55.56 %); 16 are missing." in text
+    assert "1 · neuron 0" in text and "20.00 % of relevance" in text
+    assert "The first 2 of 16 missing combinations for m = 6" in text
+    assert "3 of 3: 3.5" in text
+    assert "no activations" in text
+    assert "2 zeros left out" in text

@@ -1,0 +1,11 @@
+"""How surprising an input is: its activation trace against those of the training images.
+
+Kim, Feldt, Yoo: Guiding Deep Learning System Testing Using Surprise Adequacy (ICSE 2019).
+"""
+
+from __future__ import annotations
+
+from cleanai_onnx.surprise.density import ClassDensity, varying_columns
+from cleanai_onnx.surprise.nearest import NearestTraces
+
+__all__ = ["ClassDensity", "NearestTraces", "varying_columns"]
