@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from cleanai_onnx.selection.reduction import reduce_cover
 
@@ -47,6 +46,9 @@ def smallest_cover(sets: Any, seconds: float) -> Cover:
     seconds
         After how long the solver is stopped; the reductions are not counted.
     """
+    # Here and in the modules beside: importing scipy takes a third of a second.
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     reduced = reduce_cover(sets)
     if not len(reduced.rows):
         return Cover(np.sort(reduced.forced), len(reduced.forced))

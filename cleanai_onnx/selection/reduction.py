@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 __all__ = ["Reduced", "reduce_cover"]
 
@@ -56,6 +55,8 @@ def reduce_cover(sets: Any) -> Reduced:
         Its `forced` rows, with a smallest choice of its `rows` that covers all its items, are a
         smallest choice of the original.
     """
+    from scipy.sparse import csr_array
+
     sets = csr_array(sets, dtype=np.int32)
     rows = np.arange(sets.shape[0])
     forced: list[NDArray[np.int64]] = []

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from cleanai_onnx.selection.exact import smallest_cover
 from cleanai_onnx.selection.greedy import GreedyCover, Ranking, rank, without_redundant
 from cleanai_onnx.selection.index import ImageIndex
 from cleanai_onnx.selection.record import CoverRecord
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["EXACT_LIMIT", "SECONDS", "Subset", "smallest_subset"]
 
@@ -117,6 +120,8 @@ def _dual_bound(record: CoverRecord, rest: GreedyCover) -> int:
 
 def _open_sets(record: CoverRecord, rest: GreedyCover) -> tuple[NDArray[np.int64], csr_array]:
     """Return the images that still add something, and a matrix of ones of what they add."""
+    from scipy.sparse import csr_array
+
     images = np.flatnonzero(rest.gains > 0)
     items = [_open_items(record, rest, int(image)) for image in images]
     names, columns = np.unique(np.concatenate(items), return_inverse=True)
