@@ -25,7 +25,7 @@ def kept_rows(result: Result) -> dict[str, list[tuple]]:
     """Return what the criteria's tables count, without what images outside the range do."""
     assert result.subset is not None
     return {
-        f"{one.metric}/{one.view}": [row[:5] for row in result.table(one.metric, one.view).rows]
+        f"{one.metric}/{one.view}": [row[:4] for row in result.table(one.metric, one.view).rows]
         for one in result.subset.criteria
     }
 

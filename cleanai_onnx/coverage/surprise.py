@@ -321,12 +321,12 @@ def compute(state: SurpriseState) -> tuple[Table, ...]:
                 continue
             found = rows_of_layer[place]
             hit = int(found.hit.sum())
-            rows.append((subject.layer.name, found.below, found.above, hit, count, hit / count))
-        whole = [sum(int(row[i] or 0) for row in rows) for i in range(1, 5)]
+            rows.append((subject.layer.name, hit, count, hit / count, found.below, found.above))
+        hit, total, below, above = (sum(int(row[i] or 0) for row in rows) for i in (1, 2, 4, 5))
         body = TableBody(
             _COVERED,
             tuple(rows),
-            ("all layers", *whole, ratio(whole[2], whole[3])),
+            ("all layers", hit, total, ratio(hit, total), below, above),
             _notes(state, place),
         )
         tables.append(metric.table("channel", {"n": count, "U": bound}, body))
@@ -347,11 +347,11 @@ def compute(state: SurpriseState) -> tuple[Table, ...]:
 
 _COVERED = (
     Column("layer", "text"),
-    Column("at or below 0", "count"),
-    Column("above U", "count"),
     Column("covered", "count"),
     Column("buckets", "count"),
     Column("coverage", "ratio"),
+    Column("at or below 0", "count"),
+    Column("above U", "count"),
 )
 _SUMMARY = (
     Column("layer", "text"),

@@ -155,7 +155,7 @@ def test_what_images_add_sums_to_what_is_covered(training: np.ndarray, suite: np
             "nbc-suite": lambda row: row[1] + row[2],
             "kmnc": lambda row: row[1],
             "idc": lambda row: row[2],
-            "lsc": lambda row: row[3],
+            "lsc": lambda row: row[1],
         }[family.metrics[0].id](total)
         assert (
             scores[:, family.scores(learnt).index(f"adds {family.metrics[0].id}")].sum() == covered

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from scipy.sparse import csr_array
 
-from cleanai_onnx.selection import exact, reduction
+from cleanai_onnx.selection import reduction
 from cleanai_onnx.selection.exact import smallest_cover
 from cleanai_onnx.selection.reduction import reduce_cover
 from tests.selection.brute_force import ITEMS, Sets, covered_by, smallest, suites
@@ -69,7 +69,7 @@ def test_what_the_solver_calls_a_cover_and_is_none(monkeypatch):
         x = np.zeros(5)
         mip_dual_bound = 2.5
 
-    monkeypatch.setattr(exact, "milp", lambda *_, **__: Result)
+    monkeypatch.setattr("scipy.optimize.milp", lambda *_, **__: Result)
     cover = smallest_cover(matrix([{0, 1}, {1, 2}, {2, 3}, {3, 4}, {0, 4}]), seconds=10)
     assert cover.rows is None
     assert cover.lower_bound == 3
