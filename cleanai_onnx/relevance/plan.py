@@ -143,9 +143,9 @@ def make_plan(
             for position, name in enumerate(node.inputs)
             if name in dependent and _carries(network, node, name)
         )
-        if data:
-            passed.append((node, data))
-            wanted.update(node.inputs[position] for position in data)
+        # Without data, relevance ends here: at integers or truth values that follow from the images.
+        passed.append((node, data))
+        wanted.update(node.inputs[position] for position in data)
     passed.reverse()
     nonnegative = nonnegative_tensors(network.nodes, network.constant)
     behind: set[str] = set()
@@ -177,6 +177,8 @@ def _step(
     behind: set[str],
 ) -> tuple[Step, bool]:
     """Return the step of a node, and whether it has a rule of its own."""
+    if not data:
+        return OtherStep(node, data, (), gradient_times_input), False
     linear = _linear(network, node, data)
     if linear is not None:
         source, map_, weight, bias = linear

@@ -214,7 +214,10 @@ def gradient_times_input(visit: Visit) -> Redistributed:
     r"""Use :math:`R_j = a_j \sum_k (\partial z_k / \partial a_j) R_k / z_k` where no rule is known.
 
     That is gradient x input of the node, in proportion to z_k; it conserves only what is linear.
+    Where integers or truth values alone lead to z, nothing goes on: all of it is lost.
     """
+    if not visit.data:
+        return Redistributed({}, others=balance(visit, {}))
     operands = [visit.input(i) for i in visit.data]
     outputs = visit.function()(*operands)
     shares = [

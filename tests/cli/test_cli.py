@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cleanai_onnx import __version__, cli
-from tests.cli.material import DIGITS, LENET, Command, images, relu, save, strict_json
+from tests.cli.material import DIGITS, LENET, Command, build, images, node, relu, save, strict_json
 
 pytestmark = pytest.mark.skipif(not LENET.exists(), reason="models/lenet5.onnx is not here")
 
@@ -230,3 +230,13 @@ def test_as_a_program_from_another_folder(tmp_path: Path, program: list[str]) ->
     assert (run.returncode, run.stdout) == (3, "")
     assert run.stderr.startswith("cleanai-onnx: error: there is no model file 'missing.onnx'")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_why_there_are_no_heat_maps(command: Command) -> None:
+    nodes = [node("Sin", ["x"], ["s"], name="wave"), node("Relu", ["s"], ["y"])]
+    model, folder = save("m.onnx", build(nodes)), images("im", 12)
+    text = " ".join(command.done(model, folder, "--preset", "unit").out.split())
+    assert "No heat maps of relevance: " in text and "Sin node 'wave'" in text
+    text = command.done(model, folder, "--preset", "unit", "--no-relevance").out
+    assert "heat maps" not in text
+    assert strict_json(command.folder / "Analysis_m.json")["notes"] == []
