@@ -143,7 +143,7 @@ def make_plan(
             for position, name in enumerate(node.inputs)
             if name in dependent and _carries(network, node, name)
         )
-        # Without data, relevance ends here: at integers or truth values that follow from the images.
+        # Without data, relevance ends here: at integers or truth values that depend on images.
         passed.append((node, data))
         wanted.update(node.inputs[position] for position in data)
     passed.reverse()
