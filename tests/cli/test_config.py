@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cleanai_onnx import cli, config
+from cleanai_onnx import config
+from cleanai_onnx.commands import analyze
 from cleanai_onnx.errors import UsageError
 from tests.cli.material import Command, images, relu, save, strict_json
 
@@ -148,7 +149,7 @@ class TestSources:
         option = next(option for option in config.OPTIONS if option.name == name)
         given = text.split(",") if option.many > 1 else [text]
         flag = [f"--{name}"] if option.metavar is None else [f"--{name}", *given]
-        parsed = vars(cli._analyze_parser().parse_args(["m.onnx", "im", *flag]))
+        parsed = vars(analyze.parser().parse_args(["m.onnx", "im", *flag]))
         set_here = {key for key in NAMES if parsed[key] is not None}
         assert set_here == {name}
         settings = config.gather({name: parsed[name]}, {})

@@ -11,7 +11,8 @@ import onnx
 import pypdf
 import pytest
 
-from cleanai_onnx import cli, convert_command
+from cleanai_onnx import cli
+from cleanai_onnx.commands import convert
 from cleanai_onnx.converters import conversion
 from cleanai_onnx.errors import UsageError
 from tests.converters.test_conversion import RECORD
@@ -58,7 +59,7 @@ def test_reports_say_that_a_malformed_claim_was_ignored(
 
 
 def test_the_verdict_is_short_and_fits_a_terminal() -> None:
-    lines = convert_command.verdict(RECORD)
+    lines = convert.verdict(RECORD)
     text = " ".join(" ".join(lines).split())
     assert all(len(line) <= 80 and line.isprintable() for line in lines)
     for words in ("net.onnx: the same network as net.pth", "torch dynamo exporter, opset 20",
@@ -69,7 +70,7 @@ def test_the_verdict_is_short_and_fits_a_terminal() -> None:
 
 
 def test_hostile_text_in_a_verdict_is_harmless() -> None:
-    lines = convert_command.verdict(replace(RECORD, source="\x1b[2J" * 1000, remarks=("\n" * 9,)))
+    lines = convert.verdict(replace(RECORD, source="\x1b[2J" * 1000, remarks=("\n" * 9,)))
     assert all(line.isprintable() and len(line) <= 80 for line in lines)
     assert len(lines) < 40
 

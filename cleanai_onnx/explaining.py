@@ -1,4 +1,4 @@
-"""The command ``explain``: images in, heat maps and a record of them out."""
+"""Explaining a suite: images in, heat maps and a record of them out."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from cleanai_onnx.report.explanation import ExplainedImage, ExplanationFile, Summary
     from cleanai_onnx.report.folder import GrowingFolder
 
-__all__ = ["NOT_TAKEN", "explain"]
+__all__ = ["explain"]
 
-NOT_TAKEN = frozenset({"no-relevance", "per-image", "subset", "taps"})
-"""Options of the analysis that this command has no use for."""
 ARCHIVE = "relevance.npz"
 _BATCH = 8
 

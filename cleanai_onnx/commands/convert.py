@@ -4,24 +4,72 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cleanai_onnx import config
+from cleanai_onnx.commands import analyze
+from cleanai_onnx.commands.parsing import Parser, add_groups, add_options, settings_of
+from cleanai_onnx.commands.showing import announce, harmless, make_console, say
 from cleanai_onnx.config import Settings
 from cleanai_onnx.errors import UsageError
 
 if TYPE_CHECKING:
     from cleanai_onnx.converters.conversion import Attempt, Conversion
 
-__all__ = ["add_arguments", "convert", "failure", "verdict"]
+__all__ = ["failure", "parser", "run", "verdict"]
 
 _WIDTH = 80
 _MOST_LINES = 5
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    made = Parser(
+        prog="cleanai-onnx convert",
+        description="Convert a PyTorch or Keras model to ONNX, and prove that it is the same one.",
+        epilog="exit codes: 0 converted and proved, 2 usage, 3 source unusable or not proved",
+        allow_abbrev=False,
+    )
+    _add_arguments(made)
+    add_options(made, config.CONVERSION)
+    made.add_argument("--reports", dest="output", metavar="DIR", help="with --analyze: folder")
+    made.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
+    made.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_groups(made, lambda one: one.name != "output")
+    return made
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert and say so; go on to the analysis if that was asked for."""
+    settings = settings_of(arguments, config.OPTIONS, config.CONVERSION)
+
+    from cleanai_onnx.converters.conversion import ConversionError
+
+    if not settings["quiet"] and sys.stderr is not None and sys.stderr.isatty():
+        say("Converting and comparing; this takes from seconds to minutes ...")
+    try:
+        path, record = _convert(arguments, settings)
+    except ConversionError as error:
+        say("\n".join(failure(error.attempts)))
+        name = harmless(os.path.basename(os.path.normpath(arguments.source)))
+        say(f"cleanai-onnx: error: {name} was not converted, see above; no file was written.")
+        return error.exit_code
+    if not settings["quiet"] and sys.stdout is not None:
+        for line in verdict(record):
+            print(line)
+        announce(make_console(), [path])
+    if arguments.analyze is None:
+        return 0
+    arguments.model, arguments.images = str(path), [arguments.analyze]
+    return analyze.run(arguments)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is said on the command line only.
 
     A configuration file comes with a folder; that it could name code to run, or switch the
@@ -60,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def convert(arguments: argparse.Namespace, settings: Settings) -> tuple[Path, Conversion]:
+def _convert(arguments: argparse.Namespace, settings: Settings) -> tuple[Path, Conversion]:
     """Convert what the arguments name.
 
     Raises

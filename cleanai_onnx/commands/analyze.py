@@ -1,0 +1,125 @@
+"""The command ``analyze``, the main job: a model and images in, the reports out."""
+
+from __future__ import annotations
+
+import argparse
+
+from cleanai_onnx import config
+from cleanai_onnx._version import __version__
+from cleanai_onnx.commands.parsing import (
+    Parser,
+    add_groups,
+    add_model_and_images,
+    add_options,
+    image_options,
+    settings_of,
+)
+from cleanai_onnx.commands.profile import learning, require_train
+from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show_result
+from cleanai_onnx.errors import UsageError
+
+__all__ = ["parser", "run"]
+
+DESCRIPTION = "How much of a neural network do your test images exercise?"
+EPILOG = """\
+examples:
+  cleanai-onnx model.onnx images/
+  cleanai-onnx model.onnx images/ --preset torchvision --output reports/
+  cleanai-onnx report Analysis_model.json --output elsewhere/
+  cleanai-onnx convert model.keras --analyze images/
+  cleanai-onnx explain model.onnx images/
+  cleanai-onnx profile model.onnx train/ -o model.profile
+  cleanai-onnx model.onnx test/ --profile model.profile
+  cleanai-onnx model.onnx test/ --train train/
+  cleanai-onnx combine a.profile b.profile -o all.profile
+  cleanai-onnx model.onnx test/ --subset keep.txt
+
+exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser, whose help is that of the program."""
+    made = Parser(
+        prog="cleanai-onnx",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"cleanai-onnx {__version__}")
+    add_model_and_images(made)
+    add_groups(made, lambda _: True)
+    add_options(
+        made.add_argument_group("learning (with --train; as in the command profile)"),
+        config.LEARNING,
+    )
+    return made
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, write the reports and show the summary."""
+    settings = settings_of(arguments, config.OPTIONS, config.LEARNING)
+    require_train(settings)
+
+    # Heavy imports come after the arguments were understood.
+    from pathlib import Path
+
+    from cleanai_onnx import report
+    from cleanai_onnx.analysis import analyze
+    from cleanai_onnx.coverage import Parameters, ProfileParameters
+    from cleanai_onnx.report.names import file_stem
+
+    folder = Path(settings["output"])
+    stem = f"Analysis_{file_stem(Path(arguments.model).stem)}"
+    paths = {name: folder / f"{stem}.{name}" for name in ("pdf", "json", "csv")}
+    if settings["per-image"]:
+        paths["layers"] = folder / f"{stem}_layers.csv"
+    if settings["subset"] is not None:
+        paths["subset"] = Path(settings["subset"])
+    elif settings["subset-metrics"]:
+        raise UsageError("--subset-metrics needs --subset, which names the file to write.")
+    check_model_and_output(arguments.model, paths.values())
+    silent = settings["quiet"] or settings["no-progress"]
+    trains = settings["train"] is not None
+    titles = ("Training images", "Images") if trains else ("Images",)
+    with report.all_or_nothing(), progress_bar(silent, *titles) as progress:
+        result = analyze(
+            arguments.model,
+            arguments.images,
+            parameters=Parameters(
+                threshold=settings["threshold"],
+                value_threshold=settings["value-threshold"],
+                top_k=settings["top-k"],
+                intervals=settings["intervals"],
+                bounds_from=settings["bounds-from"],
+                cleanai_compat=settings["cleanai-compat"],
+            ),
+            taps=settings["taps"],
+            pair=settings["pair"],
+            adjacency=settings["adjacency"],
+            **image_options(settings),
+            relevance=not settings["no-relevance"],
+            per_image=paths["csv"],
+            per_layer=paths.get("layers"),
+            profile=settings["profile"],
+            train=settings["train"],
+            learning=learning(settings) if trains else None,
+            profile_parameters=ProfileParameters(
+                sections=settings["sections"],
+                margin=settings["margin"],
+                important=settings["important"],
+                clusters=settings["clusters"],
+                compat=settings["compat"],
+                surprise_buckets=settings["surprise-buckets"],
+                surprise_bounds=settings["surprise-bounds"],
+            ),
+            subset=settings["subset-metrics"],
+            subset_file=paths.get("subset"),
+            progress=progress,
+        )
+        for name in ("json", "pdf"):
+            report.write(result, name, paths[name])
+    if not settings["quiet"]:
+        show_result(result, paths.values())
+    return 0

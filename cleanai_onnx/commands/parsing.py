@@ -1,0 +1,104 @@
+"""What the parsers of the commands share: the table of options as flags, and its values."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from cleanai_onnx import config
+from cleanai_onnx.errors import UsageError
+
+__all__ = [
+    "Parser",
+    "add_groups",
+    "add_model_and_images",
+    "add_options",
+    "image_options",
+    "settings_of",
+]
+
+GROUPS: dict[config.Group, str] = {
+    "output": "output",
+    "model": "model",
+    "images": "images",
+    "preprocessing": "preprocessing (command line > file > beside the model > model > preset)",
+    "metrics": "metrics",
+    "run": "run",
+}
+REPEATED = frozenset({"input-value", "input-shape", "layer"})
+"""Options whose flag may be given several times."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the sentence as a UsageError: `main` shows it and ends with its exit code."""
+        raise UsageError(f"{message}; see {self.prog} --help.")
+
+
+def add_model_and_images(parser: argparse.ArgumentParser) -> None:
+    """Add the model, the images, and what every command that takes options has."""
+    parser.add_argument("model", help="the ONNX file")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        help="a folder of images, an image, a glob pattern, a .txt file that lists such, or a "
+        ".npy or .npz file",
+    )
+    parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def add_groups(parser: argparse.ArgumentParser, taken: Callable[[config.Option], bool]) -> None:
+    """Add the options of the analysis that a command takes, under their headings."""
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for option in filter(taken, config.OPTIONS):
+        add_options(groups[option.group], (option,))
+
+
+def add_options(group: Any, options: Iterable[config.Option]) -> None:
+    """Add options to a parser or a group of it."""
+    # Every default is None, so that the environment and the file can speak where the user did not.
+    for option in options:
+        keywords: dict[str, Any] = {"help": option.help, "default": None, "dest": option.name}
+        if option.metavar is None:
+            keywords |= {"action": "store_const", "const": True}
+        elif option.name in REPEATED:
+            keywords |= {"action": "append", "metavar": option.metavar}
+        else:
+            keywords["metavar"] = option.metavar
+            if option.many > 1:
+                keywords["nargs"] = option.many
+        group.add_argument(f"--{option.name}", **keywords)
+
+
+def settings_of(arguments: argparse.Namespace, *tables: Iterable[config.Option]) -> config.Settings:
+    """Return the value of every option, with what the command line says of those in `tables`."""
+    names = {option.name for table in tables for option in table}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    return config.gather(given, file=arguments.config)
+
+
+def image_options(settings: config.Settings) -> dict[str, Any]:
+    """Return what says which images there are and how they become inputs."""
+    preprocessing = settings.given("preprocessing", files=False)
+    file = preprocessing.pop("preprocessing", None)
+    preset = preprocessing.pop("preset", None)
+    from_files = settings.given("preprocessing", files=True)
+    file = from_files.pop("preprocessing", None) if file is None else file
+    return {
+        "input_name": settings["input"],
+        "input_values": settings["input-value"],
+        "preset": preset,
+        "preprocessing": preprocessing,
+        "preprocessing_file": file,
+        "preprocessing_config": from_files,
+        "device": settings["device"],
+        "batch_size": settings["batch-size"],
+        "threads": settings["threads"],
+        "limit": settings["limit"],
+        "seed": settings["seed"],
+        "strict": settings["strict"],
+    }

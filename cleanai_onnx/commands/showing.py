@@ -1,0 +1,144 @@
+"""What the commands say and show: on the terminal if there is one, harmless whatever the names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from cleanai_onnx.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from cleanai_onnx.result import Result
+
+__all__ = [
+    "announce",
+    "check_model_and_output",
+    "harmless",
+    "make_console",
+    "point_at_nothing",
+    "progress_bar",
+    "say",
+    "show",
+    "show_result",
+]
+
+
+def harmless(text: str) -> str:
+    """Return text from outside without what a terminal would act on."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def say(text: str) -> None:
+    """Print to standard error, if there is one that takes it."""
+    if sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        point_at_nothing(sys.stderr)
+
+
+def point_at_nothing(stream: Any) -> None:
+    """Keep the interpreter from failing on `stream` again when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def check_model_and_output(model: str, targets: Iterable[Path]) -> None:
+    """Fail before the long part where the reports could not be written in the end."""
+    from cleanai_onnx.report import check_destination
+
+    if not model:
+        raise UsageError("the name of the model file is empty: give the path of an .onnx file.")
+    if os.path.isfile(model):
+        for target in targets:
+            check_destination(target)
+
+
+def show_result(result: Result, written: Iterable[Path]) -> None:
+    """Print the summary of a result, and where the reports are."""
+    from cleanai_onnx.report.terminal import summary
+
+    show(lambda console: summary(result, console), written)
+
+
+def show(summary: Callable[[Console], None], written: Iterable[Path]) -> None:
+    """Print a summary, and the files that were written."""
+    if sys.stdout is None:
+        return
+    console = make_console()
+    try:
+        summary(console)
+        announce(console, written)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        point_at_nothing(sys.stdout)
+        raise OutputError(
+            f"the reports are written, but their summary cannot be printed: {error.strerror}; "
+            "give --quiet."
+        ) from error
+
+
+def make_console() -> Console:
+    """Return a console on standard output."""
+    from rich.console import Console
+
+    class Plain(Console):
+        def on_broken_pipe(self) -> NoReturn:
+            """Leave it to `main`, which knows the exit code; rich would end with 1."""
+            raise BrokenPipeError
+
+    return Plain(highlight=False)
+
+
+def announce(console: Console, paths: Iterable[Path]) -> None:
+    """Print where files were written to."""
+    from rich.text import Text
+
+    from cleanai_onnx.report.names import printable
+
+    for number, path in enumerate(paths):
+        lead = "Written: " if number == 0 else "         "
+        console.print(Text(lead + printable(str(path))), soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(
+    silent: bool, *titles: str
+) -> Iterator[Callable[[int], Callable[[int], None]] | None]:
+    """Show a progress bar on standard error where that is a terminal, and one for each title."""
+    if silent or sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    left = iter(titles)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+
+        def start(total: int) -> Callable[[int], None]:
+            task = bar.add_task(next(left, "Images"), total=total)
+            return lambda done: bar.update(task, completed=done)
+
+        yield start
