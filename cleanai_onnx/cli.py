@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any
 
 from cleanai_onnx import commands
-from cleanai_onnx.commands.showing import harmless, point_at_nothing, say
-from cleanai_onnx.errors import CleanAIError
+from cleanai_onnx.commands.showing import point_at_nothing, say
+from cleanai_onnx.errors import CleanAIError, harmless
 
 __all__ = ["main", "run"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cleanai_onnx.converters.conversion import ATOL, RTOL
-from cleanai_onnx.errors import UsageError
+from cleanai_onnx.errors import UsageError, harmless
 
 __all__ = [
     "CONVERSION",
@@ -544,7 +544,7 @@ def _spelt(name: str, where: str) -> str:
 
 def _shown(text: str) -> str:
     """Return text from outside on one line, shortened, so that it can do no harm in a message."""
-    return "".join(c if c.isprintable() else "?" for c in text[:100]) + "…" * (len(text) > 100)
+    return harmless(text[:100]) + "…" * (len(text) > 100)
 
 
 def _from_file(file: str | Path | None) -> list[tuple[str, Mapping[str, Any]]]:

@@ -22,7 +22,13 @@ __all__ = [
     "NotSupportedError",
     "OutputError",
     "UsageError",
+    "harmless",
 ]
+
+
+def harmless(text: str) -> str:
+    """Return text from outside without what a terminal would act on."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class CleanAIError(Exception):

@@ -45,7 +45,6 @@ def parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     made.add_argument("--version", action="version", version=f"cleanai-onnx {__version__}")
     add_model_and_images(made)
@@ -80,10 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
     elif settings["subset-metrics"]:
         raise UsageError("--subset-metrics needs --subset, which names the file to write.")
     check_model_and_output(arguments.model, paths.values())
-    silent = settings["quiet"] or settings["no-progress"]
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)
-    with report.all_or_nothing(), progress_bar(silent, *titles) as progress:
+    with report.all_or_nothing(), progress_bar(settings, *titles) as progress:
         result = analyze(
             arguments.model,
             arguments.images,

@@ -16,7 +16,6 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         prog="cleanai-onnx combine",
         description="Merge profiles of one model: the result is that of one pass over all images.",
-        allow_abbrev=False,
     )
     made.add_argument("profiles", nargs="+", metavar="PROFILE", help="profiles to merge")
     made.add_argument("-o", "--out", metavar="FILE", required=True, help="the profile to write")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from cleanai_onnx import config
 from cleanai_onnx.commands import analyze
 from cleanai_onnx.commands.parsing import Parser, add_groups, add_options, settings_of
-from cleanai_onnx.commands.showing import announce, harmless, make_console, say
+from cleanai_onnx.commands.showing import announce, make_console, say
 from cleanai_onnx.config import Settings
-from cleanai_onnx.errors import UsageError
+from cleanai_onnx.errors import UsageError, harmless
 
 if TYPE_CHECKING:
     from cleanai_onnx.converters.conversion import Attempt, Conversion
@@ -33,7 +33,6 @@ def parser() -> argparse.ArgumentParser:
         prog="cleanai-onnx convert",
         description="Convert a PyTorch or Keras model to ONNX, and prove that it is the same one.",
         epilog="exit codes: 0 converted and proved, 2 usage, 3 source unusable or not proved",
-        allow_abbrev=False,
     )
     _add_arguments(made)
     add_options(made, config.CONVERSION)

@@ -29,7 +29,6 @@ def parser() -> argparse.ArgumentParser:
         description="Show which pixels speak for and against a model's decision on each image, by "
         "layer-wise relevance propagation.",
         epilog="exit codes: 0 done, 2 usage, 3 model or images unusable, 4 internal error",
-        allow_abbrev=False,
     )
     add_model_and_images(made)
     add_options(made.add_argument_group("explanation"), config.EXPLANATION)
@@ -48,8 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     stem = Path(settings["output"]) / f"Relevance_{file_stem(Path(arguments.model).stem)}"
     path = stem.with_name(f"{stem.name}.json")
     check_model_and_output(arguments.model, [path])
-    silent = settings["quiet"] or settings["no-progress"]
-    with report.all_or_nothing(), progress_bar(silent) as progress:
+    with report.all_or_nothing(), progress_bar(settings) as progress:
         summary = explain(
             arguments.model,
             arguments.images,

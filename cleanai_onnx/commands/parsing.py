@@ -31,7 +31,10 @@ REPEATED = frozenset({"input-value", "input-shape", "layer"})
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the whole usage before it."""
+    """Says what is wrong in one sentence, without the whole usage before it; flags are whole."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(allow_abbrev=False, **keywords)
 
     def error(self, message: str) -> NoReturn:
         """Raise the sentence as a UsageError: `main` shows it and ends with its exit code."""

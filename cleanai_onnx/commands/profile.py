@@ -37,7 +37,6 @@ def parser() -> argparse.ArgumentParser:
         description="Learn from training images what the neurons of a model do, for the metrics "
         "that measure a suite against it.",
         epilog="exit codes: 0 done, 2 usage, 3 model or images unusable, 4 internal error",
-        allow_abbrev=False,
     )
     add_model_and_images(made)
     made.add_argument(
@@ -58,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     path = Path(arguments.out or f"{file_stem(Path(arguments.model).stem)}.profile")
     check_model_and_output(arguments.model, [path])
-    with progress_bar(settings["quiet"] or settings["no-progress"]) as progress:
+    with progress_bar(settings) as progress:
         learnt = learn(
             arguments.model,
             arguments.images,

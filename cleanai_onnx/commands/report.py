@@ -16,7 +16,6 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         prog="cleanai-onnx report",
         description="Render a stored result again, without running anything.",
-        allow_abbrev=False,
     )
     made.add_argument("result", help="the JSON file of an analysis")
     made.add_argument("--output", metavar="DIR", help="folder for the PDF (default: beside it)")

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from cleanai_onnx.config import Settings
     from cleanai_onnx.result import Result
 
 __all__ = [
     "announce",
     "check_model_and_output",
-    "harmless",
     "make_console",
     "point_at_nothing",
     "progress_bar",
@@ -28,11 +28,6 @@ __all__ = [
     "show",
     "show_result",
 ]
-
-
-def harmless(text: str) -> str:
-    """Return text from outside without what a terminal would act on."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def say(text: str) -> None:
@@ -113,9 +108,10 @@ def announce(console: Console, paths: Iterable[Path]) -> None:
 
 @contextmanager
 def progress_bar(
-    silent: bool, *titles: str
+    settings: Settings, *titles: str
 ) -> Iterator[Callable[[int], Callable[[int], None]] | None]:
-    """Show a progress bar on standard error where that is a terminal, and one for each title."""
+    """Show a progress bar for each title on standard error, if that is a terminal and it may."""
+    silent = settings["quiet"] or settings["no-progress"]
     if silent or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return

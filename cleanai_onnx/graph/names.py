@@ -6,6 +6,8 @@ from collections.abc import Container
 
 import onnx
 
+from cleanai_onnx.errors import harmless
+
 __all__ = ["fresh_name", "node_title", "shown"]
 
 _SHOWN_LENGTH = 80
@@ -13,7 +15,7 @@ _SHOWN_LENGTH = 80
 
 def shown(name: str) -> str:
     """Return a name that comes from a file, quoted, on one line and of bounded length."""
-    printable = "".join(character if character.isprintable() else "?" for character in name[:1000])
+    printable = harmless(name[:1000])
     if len(printable) > _SHOWN_LENGTH:
         printable = printable[: _SHOWN_LENGTH - 1] + "…"
     return f"'{printable}'"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from cleanai_onnx.errors import ModelError
+from cleanai_onnx.errors import ModelError, harmless
 from cleanai_onnx.graph.runtime_operators import replace_runtime_operators
 from cleanai_onnx.graph.sizing import computed_sizes, range_length, size_operands
 from cleanai_onnx.graph.skeleton import skeleton
@@ -89,8 +89,7 @@ def _inferred(lean: onnx.ModelProto) -> onnx.ModelProto:
         return onnx.shape_inference.infer_shapes(lean, data_prop=True)
     except Exception as error:
         # InferenceError, or RuntimeError and ValueError from the C++ code behind it.
-        text = " ".join(str(error).split())[:300]
-        text = "".join(c if c.isprintable() else "?" for c in text)
+        text = harmless(" ".join(str(error).split())[:300])
         raise ModelError(
             f"the shapes of the model contradict one another, onnx says: {text}"
         ) from error

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import defs
 
-from cleanai_onnx.errors import ModelError
+from cleanai_onnx.errors import ModelError, harmless
 from cleanai_onnx.graph.external import stored_tensors
 from cleanai_onnx.graph.names import node_title, shown
 from cleanai_onnx.graph.skeleton import skeleton
@@ -264,5 +264,5 @@ def check_with_onnx(proto: onnx.ModelProto) -> None:
 
 def _one_line(error: Exception) -> str:
     text = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    text = harmless(text)
     return text if len(text) <= 300 else text[:299] + "…"

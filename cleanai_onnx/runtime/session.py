@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from cleanai_onnx.errors import CleanAIError, ModelError, UsageError
+from cleanai_onnx.errors import CleanAIError, ModelError, UsageError, harmless
 
 __all__ = ["Device", "Session", "on_device", "providers_for", "require_onnxruntime"]
 
@@ -280,5 +280,5 @@ def _explanation(error: Exception) -> str:
 
 
 def _one_line(text: str, limit: int) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split())).rstrip(" .;")
+    text = harmless(" ".join(text.split())).rstrip(" .;")
     return text if len(text) <= limit else text[: limit - 2] + " …"
