@@ -43,6 +43,11 @@ class NearestTraces:
         self._others = np.full(len(self._order), np.nan)
 
     @property
+    def distinct(self) -> int:
+        """How many training traces are looked through: those that differ, class by class."""
+        return len(self._order)
+
+    @property
     def neighbours(self) -> int:
         """How many training traces were the nearest of their class to some input so far."""
         return int(np.count_nonzero(~np.isnan(self._others)))
