@@ -14,7 +14,7 @@ from cleanai_onnx.commands.parsing import (
     image_options,
     settings_of,
 )
-from cleanai_onnx.commands.profile import learning, require_train
+from cleanai_onnx.commands.profile import LEARNING, learning, require_train
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show_result
 from cleanai_onnx.errors import UsageError
 
@@ -49,10 +49,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"cleanai-onnx {__version__}")
     add_model_and_images(made)
     add_groups(made, lambda _: True)
-    add_options(
-        made.add_argument_group("learning (with --train; as in the command profile)"),
-        config.LEARNING,
-    )
+    add_options(made.add_argument_group(LEARNING), config.LEARNING)
     return made
 
 
@@ -74,11 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
     paths = {name: folder / f"{stem}.{name}" for name in ("pdf", "json", "csv")}
     if settings["per-image"]:
         paths["layers"] = folder / f"{stem}_layers.csv"
+    check_model_and_output(arguments.model, paths.values())
     if settings["subset"] is not None:
+        # It is checked with the images: their list is given another flag, and must be a .txt file.
         paths["subset"] = Path(settings["subset"])
     elif settings["subset-metrics"]:
         raise UsageError("--subset-metrics needs --subset, which names the file to write.")
-    check_model_and_output(arguments.model, paths.values())
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)
     with report.all_or_nothing(), progress_bar(settings, *titles) as progress:
