@@ -27,9 +27,9 @@ from cleanai_onnx.runtime.compilation import compiled, current_platform
 __all__ = ["UnitMoments"]
 
 _GROWTH = 3
-_FOLDS = 64
+_FOLDS = 32
 """Batches in a window, at most: the sums are rounded once for each of them."""
-_CHUNK = 1 << 16
+_CHUNK = 1 << 13
 """Units that are merged at once, so that their float64 stays in the processor's cache."""
 _LARGE = 1e15
 """The squares of larger values are, or sum up to, more than float32 holds."""

@@ -75,6 +75,16 @@ def test_many_inputs(batch: int, sparse: bool, offset: float, ordered: bool) -> 
     assert not moments.deviation[:3].any()
 
 
+@pytest.mark.parametrize("batch", [1, 8, 64])
+def test_values_that_jump_and_stay(batch: int) -> None:
+    # The same square is added again and again, and so the same rounding.
+    rng = np.random.default_rng(2)
+    values = np.concatenate([np.zeros((64, 90)), np.full((1500, 90), 0.7)])
+    values += rng.normal(size=values.shape) * 1e-3
+    values = values.astype(np.float32)
+    check(gathered([values, -values], batch).moments(), np.concatenate([values, -values], axis=1))
+
+
 def test_it_goes_on_after_it_was_asked() -> None:
     values = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
     found = UnitMoments([4])
