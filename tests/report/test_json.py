@@ -187,6 +187,8 @@ def changed(path: str, value: object) -> str:
         (changed("firing.0", []), "firing counts"),
         (changed("firing", []), "0 rows for 4 layers"),
         (changed("run.seconds", {"load": "long"}), "not a number"),
+        (changed("gates.0.passed", 1), "not true or false"),
+        (changed("gates.0.limit", True), "not a number"),
         (changed("images.used", ...), r"images\.used is missing"),
     ],
 )
