@@ -7,8 +7,8 @@ read and rendered where neither is installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,8 @@ from cleanai_onnx.converters.conversion import Conversion
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from cleanai_onnx.validation import Gate
 
 __all__ = [
     "FORMAT_VERSION",
@@ -581,6 +583,38 @@ class Result:
             for layer, counts in zip(self.layers, self.firing, strict=True)
         }
         return {name: channels for name, channels in dead.items() if channels}
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate that the result was judged by has passed."""
+        return all(outcome.passed for outcome in self.gates)
+
+    def judged(
+        self,
+        gates: str | Mapping[str, Any] | Sequence[str | Gate],
+        baseline: Result | str | Path | None = None,
+    ) -> Result:
+        """Return the result judged by gates; their outcomes are its `gates`.
+
+        Parameters
+        ----------
+        gates
+            ``"nc=30%,kmnc/channel=45%"``, a list of such, or a mapping as the table ``gates`` of a
+            configuration file: ``{"nc": {"layers": "conv*", "min": 0.3, "max-drop": 0.02}}``.
+        baseline : Result or path, optional
+            An earlier result, for the gates that limit a change.
+
+        Raises
+        ------
+        UsageError
+            If a gate is not written as one, or the baseline cannot be read.
+        """
+        from cleanai_onnx.report import read
+        from cleanai_onnx.validation import gates_of, judge
+
+        wanted = gates_of(gates)
+        old = read(baseline) if isinstance(baseline, str | Path) else baseline
+        return replace(self, gates=judge(self, wanted, old))
 
     def to_json(self, path: str | Path) -> Path:
         """Write the result as JSON (atomically) and return the path."""
