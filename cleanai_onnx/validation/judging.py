@@ -9,15 +9,11 @@ import fnmatch
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
 
-from cleanai_onnx.report import figures
-from cleanai_onnx.report.names import named, printable
 from cleanai_onnx.result import GateOutcome, Result, View
 from cleanai_onnx.validation.gate import PROFILED, Gate
 from cleanai_onnx.validation.matching import match_layers
 from cleanai_onnx.validation.readings import (
-    Kind,
     Measure,
     Number,
     Reading,
@@ -25,35 +21,24 @@ from cleanai_onnx.validation.readings import (
     measures_of,
     of_firing,
 )
+from cleanai_onnx.validation.sentences import (
+    Held,
+    listed,
+    margin,
+    sentence,
+    shown_name,
+    subject,
+    title,
+)
 from cleanai_onnx.validation.settings import differing_measure, differing_suites
 
 __all__ = ["judge"]
 
-_NAMED = 3
-"""So many layers are named in a sentence."""
 _NEEDS_A_PAIR = frozenset({"sc", "sc-strict", "vc", "ss", "sv", "vs", "vv"})
-_SUBJECTS = {
-    ("dead-channels", "count"): "the number of channels that never fired",
-    ("dead-channels", "ratio"): "the share of channels that never fired",
-    ("skipped-images", "count"): "the number of images that were skipped",
-    ("skipped-images", "ratio"): "the share of images that were skipped",
-    ("parity", "value"): "the largest difference that the model's record of its conversion claims",
-}
-_SURPRISE = frozenset({"lsa", "dsa", "mdsa"})
 
 
 class _UnknownError(Exception):
     """What a gate looks at cannot be computed; the text says why, as the end of a sentence."""
-
-
-class _Held(NamedTuple):
-    """A number held against its limit; `baseline` is None where the gate compares with none."""
-
-    reading: Reading
-    number: Number
-    limit: Number
-    baseline: Number | None
-    passed: bool
 
 
 def judge(
@@ -76,7 +61,7 @@ def judge(
 
 def _judged(result: Result, gate: Gate, baseline: Result | None) -> GateOutcome:
     view = gate.view
-    held: list[_Held] = []
+    held: list[Held] = []
     try:
         measure = _measure(result, gate)
         view = measure.view
@@ -84,13 +69,13 @@ def _judged(result: Result, gate: Gate, baseline: Result | None) -> GateOutcome:
         olds = _baselines(result, gate, measure, readings, baseline)
         for reading, old in zip(readings, olds, strict=True):
             held.append(_held(result, gate, reading, old))
-        text = _sentence(result, gate, measure, held)
+        text = sentence(result, gate, measure, held)
         if gate.is_relative and baseline is not None:
             text += differing_suites(baseline, result)
     except _UnknownError as unknown:
         held = []
-        text = f"{_subject(gate, view)} could not be judged: {unknown}"
-    worst = min(held, key=lambda one: _margin(gate, one), default=None)
+        text = f"{subject(gate, view)} could not be judged: {unknown}"
+    worst = min(held, key=lambda one: margin(gate, one), default=None)
     limit: Number | None = None if gate.is_relative else gate.limit
     if worst is not None:
         limit = worst.limit
@@ -137,9 +122,9 @@ def _measure(result: Result, gate: Gate) -> Measure:
     wanted: Sequence[View] = (gate.view,) if gate.view else ("unit", "channel")
     for view in wanted:
         for table in tables:
-            if table.view == view:
-                (measure,) = measures_of(table)
-                return measure
+            measures = measures_of(table)
+            if table.view == view and measures:
+                return measures[0]
     if tables:
         raise _UnknownError(f"it was measured of {tables[0].view}s only")
     raise _UnknownError(_why_not_measured(result, gate))
@@ -175,10 +160,10 @@ def _readings(result: Result, gate: Gate, measure: Measure) -> tuple[Reading, ..
         )
     )
     if not found:
-        titles = [_title(row, result) for row in measure.rows]
+        titles = [title(row, result) for row in measure.rows]
         raise _UnknownError(
-            f"no layer that it is measured in matches {_name(gate.layers)!r}; there "
-            f"{'is' if len(titles) == 1 else 'are'} {_listed(titles) or 'none'}"
+            f"no layer that it is measured in matches {shown_name(gate.layers)!r}; there "
+            f"{'is' if len(titles) == 1 else 'are'} {listed(titles) or 'none'}"
         )
     return found
 
@@ -213,7 +198,7 @@ def _baselines(
         row = rows.get((tuple(old_of.get(name, "") for name in reading.layers), reading.qualifier))
         if row is None:
             raise _UnknownError(
-                f"the baseline has no layer that corresponds to {_title(reading, result)}"
+                f"the baseline has no layer that corresponds to {title(reading, result)}"
             )
         found.append(row)
     return tuple(found)
@@ -222,18 +207,18 @@ def _baselines(
 # How it is judged
 
 
-def _held(result: Result, gate: Gate, reading: Reading, old: Reading | None) -> _Held:
+def _held(result: Result, gate: Gate, reading: Reading, old: Reading | None) -> Held:
     """Hold a number against its limit."""
     number = _known(result, reading, "")
     before = None if old is None else _known(result, old, "of the baseline, ")
     limit = _limit(gate, before)
     passed = number >= limit if gate.at_least else number <= limit
-    return _Held(reading, number, limit, before, bool(passed))
+    return Held(reading, number, limit, before, bool(passed))
 
 
 def _known(result: Result, reading: Reading, whose: str) -> Number:
     if reading.number is None:
-        place = f" in {_title(reading, result)}" if reading.layers else ""
+        place = f" in {title(reading, result)}" if reading.layers else ""
         raise _UnknownError(f"{whose}{reading.why}{place}")
     return reading.number
 
@@ -246,132 +231,6 @@ def _limit(gate: Gate, baseline: Number | None) -> Number:
         return baseline  # infinite, and so is whatever is added to it
     change = gate.limit * abs(baseline) if "relative" in gate.bound else gate.limit
     return baseline - change if gate.at_least else baseline + change
-
-
-def _margin(gate: Gate, held: _Held) -> tuple[bool, Number]:
-    """Order by how well a limit is kept: first what falls short most."""
-    if held.number == held.limit:
-        return held.passed, Fraction(0)
-    margin = held.number - held.limit
-    return held.passed, margin if gate.at_least else -margin
-
-
-# How it is said
-
-
-def _sentence(result: Result, gate: Gate, measure: Measure, held: Sequence[_Held]) -> str:
-    """Return what came of the gate, without a stop at the end."""
-    subject, kind = _subject(gate, measure.view), gate.kind
-    worst = min(held, key=lambda one: _margin(gate, one))
-    short = [one for one in held if not one.passed]
-    asked = _asked(gate, worst)
-    if gate.layers is None:
-        value = _shown(worst.number, kind, beside=worst.limit)
-        text = f"{subject} is {value}, {asked}"
-        weakest = _weakest(result, gate, measure) if short else ""
-        return f"{text}; {weakest}" if weakest else text
-    where = f"the {len(held):,} layers" if len(held) > 1 else "the layer"
-    where += f" that match{'es' if len(held) == 1 else ''} {_name(gate.layers)}"
-    if not short:
-        extreme = "lowest" if gate.at_least else "highest"
-        value = _shown(worst.number, kind, beside=worst.limit)
-        return f"{subject}, {extreme} in {_title(worst.reading, result)}, is {value}, {asked} in {where}"
-    short.sort(key=lambda one: _margin(gate, one))
-    pieces = []
-    for one in short:
-        piece = f"{_title(one.reading, result)} ({_shown(one.number, kind, beside=one.limit)}"
-        if gate.is_relative:
-            piece += f" after {_shown(one.baseline, kind)}"
-        pieces.append(piece + ")")
-    fails = "falls short" if gate.at_least else "is too high"
-    return f"{subject} {fails} in {len(short):,} of {where}, {asked}: {_listed(pieces)}"
-
-
-def _subject(gate: Gate, view: View | None) -> str:
-    known = _SUBJECTS.get((gate.metric, gate.kind))
-    if known is not None:
-        return known
-    of = " of the most surprising image" if gate.metric in _SURPRISE else ""
-    return f"{gate.metric}{of}" + (f" ({view}s)" if view else "")
-
-
-def _asked(gate: Gate, worst: _Held) -> str:
-    """Say what the limit is, and what it comes from."""
-    word = "at least" if gate.at_least else "at most"
-    kind = gate.kind
-    if not gate.is_relative:
-        return f"{word} {_shown(gate.limit, kind, tidy=True)} is asked for"
-    relative = "relative" in gate.bound
-    change = _shown(gate.limit, "ratio" if relative else kind, tidy=True)
-    if kind == "ratio" and not relative:
-        change = f"{change.removesuffix(' %')} percentage points"
-    if gate.layers is not None:
-        of = " of the baseline" if relative else ""
-        return f"a {'drop' if gate.at_least else 'rise'} of at most {change}{of} is allowed"
-    limit = _shown(worst.limit, kind, beside=worst.number)
-    return (
-        f"{word} {limit} is asked for: the baseline's {_shown(worst.baseline, kind)} "
-        f"{'less' if gate.at_least else 'plus'} {change}{' of it' if relative else ''}"
-    )
-
-
-def _weakest(result: Result, gate: Gate, measure: Measure) -> str:
-    """Name the layers that a number of the whole model suffers from."""
-    known = [row for row in measure.rows if row.number is not None]
-    if len(known) < 2:
-        return ""
-    known.sort(key=lambda row: row.number or 0, reverse=not gate.at_least)
-    if not gate.at_least:
-        known = [row for row in known if row.number]
-    pieces = [f"{_title(row, result)} ({_shown(row.number, gate.kind)})" for row in known[:_NAMED]]
-    return f"{'lowest' if gate.at_least else 'highest'} in {', '.join(pieces)}" if pieces else ""
-
-
-def _shown(
-    number: Number | None, kind: Kind, *, beside: Number | None = None, tidy: bool = False
-) -> str:
-    """Return a number in words, with digits enough to tell it from the one that it stands beside.
-
-    `tidy` leaves out zeros at the end: a limit is shown as it was written.
-    """
-    if number is None or not isinstance(number, Fraction):
-        return figures.value(number)
-    if kind == "count":
-        return figures.count(int(number)) if number.denominator == 1 else f"{float(number):,g}"
-    if kind == "value":
-        text = figures.value(float(number))
-        differs = beside is not None and beside != number
-        if differs and text == figures.value(float(beside or 0)):
-            return f"{float(number):.12g}"
-        return text
-    if tidy:
-        return f"{float(100 * number):.10g} %"
-    text = figures.percent(float(number))
-    if isinstance(beside, Fraction) and beside != number:
-        digits = 2
-        while digits < 15 and _percent(number, digits) == _percent(beside, digits):
-            digits += 1
-        if digits > 2:
-            return _percent(number, digits)
-    return text
-
-
-def _percent(number: Fraction, digits: int) -> str:
-    return f"{float(100 * number):,.{digits}f} %"
-
-
-def _listed(pieces: Sequence[str]) -> str:
-    shown = ", ".join(pieces[:_NAMED])
-    more = len(pieces) - _NAMED
-    return shown + (f" and {more:,} more" if more > 0 else "")
-
-
-def _title(reading: Reading, result: Result) -> str:
-    return _name(reading.title({layer.name: layer.label for layer in result.layers}))
-
-
-def _name(text: str) -> str:
-    return printable(named(text), 60)
 
 
 def _float(number: Number | None) -> float | None:

@@ -72,7 +72,7 @@ def measures_of(table: Table) -> tuple[Measure, ...]:
     if "maximum" in columns and "undefined" in columns:
         measure = _measure(table, table.metric, "value", lambda row: _most_surprising(row, columns))
         return (measure._replace(total=_highest(measure.rows)),)
-    if columns[-1] == "total" and table.columns[-1].kind == "count":
+    if columns[-1:] == ["total"] and table.columns[-1].kind == "count":
         return tuple(
             _measure(
                 table,
