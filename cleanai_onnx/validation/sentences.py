@@ -125,14 +125,14 @@ def _shown(
         return figures.value(number)
     if kind == "count":
         return figures.count(int(number)) if number.denominator == 1 else f"{float(number):,g}"
+    if tidy:
+        return f"{float(100 * number):.12g} %" if kind == "ratio" else f"{float(number):,.12g}"
     if kind == "value":
         text = figures.value(float(number))
         differs = beside is not None and beside != number
         if differs and text == figures.value(float(beside or 0)):
             return f"{float(number):.12g}"
         return text
-    if tidy:
-        return f"{float(100 * number):.10g} %"
     text = figures.percent(float(number))
     if isinstance(beside, Fraction) and beside != number:
         digits = 2
