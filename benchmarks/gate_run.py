@@ -87,9 +87,8 @@ def main() -> None:
         )
         aim = f"   (aim: under {AIM:g} s)" if name.startswith("ours:") else ""
         best = min(one.wall for one in found)
-        print(
-            f"{name:<32}{best:7.2f} s{wall:7.2f} s{wall_ratio:7.1f}   {busy:8.2f} s{busy_ratio:7.1f}{aim}"
-        )
+        clock = f"{best:7.2f} s{wall:7.2f} s{wall_ratio:7.1f}"
+        print(f"{name:<32}{clock}   {busy:8.2f} s{busy_ratio:7.1f}{aim}")
     print(
         f"{'ours, nothing compiled yet':<32}{'':9}{cold.wall:7.2f} s{'':10}{cold.processors:8.2f} s"
     )
