@@ -224,7 +224,7 @@ class _Meeting:
         if first is None or second is None:
             which = "both models" if first is second else "a model"
             self.remark = f"the first output of {which} is not one of numbers that can be measured"
-        elif first.shape != second.shape:
+        elif _without_ones(first.shape) != _without_ones(second.shape):
             self.remark = (
                 f"the first outputs have different shapes, {list(first.shape)} and "
                 f"{list(second.shape)}"
@@ -271,6 +271,11 @@ class _Meeting:
         for kept in (old, new, self._names):
             for index in [index for index in kept if index <= past]:
                 del kept[index]
+
+
+def _without_ones(shape: Sequence[int]) -> list[int]:
+    """Return a shape as it is for whom (10, 1, 1) and (10,) hold the same values."""
+    return [length for length in shape if length != 1]
 
 
 def _disagreements(outputs: OutputComparison, suite: inputs.Suite) -> Iterator[Disagreement]:

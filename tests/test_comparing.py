@@ -190,6 +190,18 @@ def test_outputs_that_cannot_be_compared(folder: Path) -> None:
     assert (same.outputs.classes, same.outputs.agreeing) == (None, None)
 
 
+def test_an_axis_of_length_one_is_no_other_shape(folder: Path) -> None:
+    model: Any = float_model()
+    model.graph.node[-1].output[0] = "flat"
+    shape = onnx.numpy_helper.from_array(np.array([-1, 10, 1, 1], np.int64), "shape")
+    model.graph.initializer.append(shape)
+    model.graph.node.append(node("Reshape", ["flat", "shape"], ["logits"]))
+    save(folder / "tall.onnx", model)
+    found = compare(folder, "float.onnx", "tall.onnx")
+    assert found.outputs is not None
+    assert (found.outputs.shape, found.outputs.maximum) == ((10,), 0.0)
+
+
 def test_gates_judge_the_new_model_against_the_old(folder: Path) -> None:
     gates = {
         "agreement": "1%",

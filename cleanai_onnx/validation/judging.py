@@ -79,7 +79,7 @@ def _judged(
             held.append(_held(result, gate, reading, old))
         text = sentence(result, gate, measure, held)
         if gate.is_relative and baseline is not None:
-            text += differing_suites(baseline, result)
+            text += differing_suites(baseline, result, profiled=gate.metric in PROFILED)
     except _UnknownError as unknown:
         held = []
         text = f"{subject(gate, view)} could not be judged: {unknown}"

@@ -47,8 +47,11 @@ def differing_measure(old_result: Result, old: Measure, new_result: Result, new:
     return "; ".join(filter(None, parts))
 
 
-def differing_suites(old: Result, new: Result) -> str:
-    """Say as the end of a sentence what is not the same though the numbers can be compared."""
+def differing_suites(old: Result, new: Result, *, profiled: bool) -> str:
+    """Say as the end of a sentence what is not the same though the numbers can be compared.
+
+    `profiled` says that they are measured against training images.
+    """
     parts = []
     if old.model.sha256 != new.model.sha256:
         parts.append(f"of another model ({printable(named(old.model.name), _SHORT)})")
@@ -57,6 +60,8 @@ def differing_suites(old: Result, new: Result) -> str:
     fields = [change.name for change in _preprocessing(old, new)]
     if fields:
         parts.append(f"with other preprocessing ({', '.join(fields)})")
+    if profiled:
+        parts += [f"against other training images ({one.old})" for one in _profiles(old, new)]
     return f" (the baseline is {', '.join(parts)})" if parts else ""
 
 

@@ -15,10 +15,16 @@ from hypothesis import strategies as st
 
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.report import json
-from cleanai_onnx.result import Column, GateOutcome, Result, RunFacts, SkippedImage, Table
+from cleanai_onnx.result import (
+    GateOutcome,
+    ProfileFacts,
+    Result,
+    RunFacts,
+    SkippedImage,
+)
 from tests.converters.test_conversion import RECORD
 from tests.report.results import resnet50_like, small_result
-from tests.validation.made import coverage, layer, result, surprise
+from tests.validation.made import corners, coverage, layer, result, surprise
 
 
 def judged(one: Result, gates: Any, baseline: Result | None = None) -> GateOutcome:
@@ -258,6 +264,18 @@ class TestBaseline:
             "(the baseline is of another model (last release), over 7 images instead of 1)."
         )
 
+    def test_another_profile_is_said(self) -> None:
+        facts = ProfileFacts(
+            "m", "0" * 64, "channel", (), (), ("train",), 5, 0, "none", 0, 0, None, (), 9, "",
+            "all", (), {}, "",
+        )  # fmt: skip
+        new = result(coverage({"a": (1, 2)}, "kmnc", "channel"), profile=facts)
+        old = replace(new, profile=replace(facts, images=7))
+        outcome = judged(new, {"kmnc": {"max-drop": "2%"}}, old)
+        assert outcome.passed
+        assert "(the baseline is against other training images (7 images of train))" in outcome.text
+        assert "(the baseline" not in judged(new, {"kmnc": {"max-drop": "2%"}}, new).text
+
     def test_other_parameters_fail(self) -> None:
         old = result(coverage({"a": (1, 2)}, parameters={"t": 0.5}))
         new = result(coverage({"a": (1, 2)}, parameters={"t": 0.75}))
@@ -291,16 +309,7 @@ class TestBaseline:
 
 def test_the_quotient_of_what_was_counted() -> None:
     """The corners of `nbc-suite` are those below and above together."""
-    columns = tuple(
-        Column(name, "count" if name in ("below", "above", "corners") else kind)  # type: ignore[arg-type]
-        for name, kind in (
-            ("layer", "text"), ("below", ""), ("above", ""), ("corners", ""), ("coverage", "ratio"),
-        )
-    )  # fmt: skip
-    total = ("all layers", 1, 2, 10, 0.3)
-    table = Table(
-        "nbc-suite", "channel", "t", "d", "s", {}, columns, (("a", 1, 2, 10, 0.3),), total
-    )
+    table = corners(1, 2, 10)
     assert judged(result(table), "nbc-suite=30%").passed
     assert not judged(result(table), "nbc-suite=30.00000001%").passed
 
