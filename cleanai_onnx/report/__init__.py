@@ -6,7 +6,9 @@ and one line in `FORMATS`. Modules are imported when their format is first asked
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -16,15 +18,42 @@ from cleanai_onnx.errors import UsageError
 from cleanai_onnx.report.destination import all_or_nothing, check_destination, replace_file
 from cleanai_onnx.result import Result
 
-__all__ = ["FORMATS", "all_or_nothing", "check_destination", "read", "render", "write"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "all_or_nothing",
+    "check_destination",
+    "nearest_format",
+    "read",
+    "render",
+    "write",
+]
 
-FORMATS: Mapping[str, str] = MappingProxyType(
+
+@dataclass(frozen=True)
+class Format:
+    """The module that renders a format, and how the name of its file ends."""
+
+    module: str
+    ending: str
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "json": "cleanai_onnx.report.json",
-        "pdf": "cleanai_onnx.report.pdf",
+        "attestation": Format("cleanai_onnx.report.attestation", ".intoto.json"),
+        "html": Format("cleanai_onnx.report.html", ".html"),
+        "json": Format("cleanai_onnx.report.json", ".json"),
+        "pdf": Format("cleanai_onnx.report.pdf", ".pdf"),
     }
 )
-"""Name of each format (also its file extension) and the module that renders it."""
+"""The formats by name."""
+
+
+def nearest_format(name: str) -> str | None:
+    """Return the format that `name` may have meant: one that is written alike, or its file type."""
+    alike = {**{known: known for known in FORMATS}, "md": "markdown", "xml": "junit"}
+    near = difflib.get_close_matches(name[:40].lower(), alike, n=1)
+    return alike[near[0]] if near else None
 
 
 def render(result: Result, format: str) -> bytes:
@@ -35,12 +64,12 @@ def render(result: Result, format: str) -> bytes:
     UsageError
         If there is no such format; the sentence lists those there are.
     """
-    module = FORMATS.get(format)
-    if module is None:
+    known = FORMATS.get(format)
+    if known is None:
         raise UsageError(
             f"there is no report format {format!r}: choose one of {', '.join(sorted(FORMATS))}"
         )
-    return cast(bytes, import_module(module).render(result))
+    return cast(bytes, import_module(known.module).render(result))
 
 
 def write(result: Result, format: str, path: str | Path) -> Path:

@@ -38,7 +38,7 @@ class _Table:
 
 
 class ImageTable(_Table):
-    """One row for each image: its position, name and scores.
+    """One row for each image: its position, name, SHA-256 (empty if not known) and scores.
 
     Parameters
     ----------
@@ -48,12 +48,18 @@ class ImageTable(_Table):
     """
 
     def __init__(self, path: str | Path, scores: Sequence[str]) -> None:
-        super().__init__(path, ["index", "image", *scores])
+        super().__init__(path, ["index", "image", "sha256", *scores])
 
-    def add(self, names: Sequence[str], indexes: Sequence[int], scores: np.ndarray) -> None:
+    def add(
+        self,
+        names: Sequence[str],
+        indexes: Sequence[int],
+        hashes: Sequence[str],
+        scores: np.ndarray,
+    ) -> None:
         """Append the images of a batch; `scores` is ``(images, scores)``, NaN for none."""
-        for name, index, values in zip(names, indexes, scores, strict=True):
-            self._writer.writerow([index, _cell(name), *_numbers(values)])
+        for name, index, digest, values in zip(names, indexes, hashes, scores, strict=True):
+            self._writer.writerow([index, _cell(name), digest, *_numbers(values)])
 
     def widen(self, columns: Mapping[str, np.ndarray]) -> None:
         """Add columns ``(images,)`` to the rows that were written, once; none come after them."""
