@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from cleanai_onnx.converters.conversion import ATOL, RTOL
 from cleanai_onnx.errors import UsageError, harmless
-from cleanai_onnx.report import FORMATS, nearest_format
+from cleanai_onnx.formats import FORMATS, nearest_format
 
 __all__ = [
     "CONVERSION",

@@ -9,7 +9,7 @@ from cleanai_onnx import config
 from cleanai_onnx.commands.gating import Gates, concluded
 from cleanai_onnx.commands.parsing import Parser, add_options, settings_of
 from cleanai_onnx.commands.reporting import places_of, refuse_same
-from cleanai_onnx.report import FORMATS
+from cleanai_onnx.formats import FORMATS
 
 __all__ = ["parser", "run"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cleanai_onnx.errors import UsageError
-from cleanai_onnx.report import FORMATS
+from cleanai_onnx.formats import FORMATS
 
 __all__ = ["places_of", "refuse_same"]
 

@@ -2,7 +2,7 @@ r"""One hash for all images of a run, whatever their order.
 
 A manifest has a line for each image: its SHA-256 in lower-case hexadecimal, two spaces, and its
 path in the suite, in UTF-8, with ``\\`` for a backslash and ``\n`` for a line feed. Its hash is the
-SHA-256 of the lines, sorted as bytes, each with a line feed at its end. For a folder of images that
+SHA-256 of the lines, sorted as bytes, with a line feed after each. For a folder of images that
 is, in a shell: ``(cd images && find * -type f | xargs sha256sum) | LC_ALL=C sort | sha256sum``.
 """
 

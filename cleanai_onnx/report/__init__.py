@@ -1,59 +1,28 @@
 """The result rendered: one module for each format, and one way to write a file.
 
 A format is a module with a function ``render(result) -> bytes``. Adding one is adding that module
-and one line in `FORMATS`. Modules are imported when their format is first asked for.
+and one line in `cleanai_onnx.formats`. Modules are imported when their format is first asked for.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import cast
 
 from cleanai_onnx.errors import UsageError
+from cleanai_onnx.formats import FORMATS
 from cleanai_onnx.report.destination import all_or_nothing, check_destination, replace_file
 from cleanai_onnx.result import Result
 
 __all__ = [
     "FORMATS",
-    "Format",
     "all_or_nothing",
     "check_destination",
-    "nearest_format",
     "read",
     "render",
     "write",
 ]
-
-
-@dataclass(frozen=True)
-class Format:
-    """The module that renders a format, and how the name of its file ends."""
-
-    module: str
-    ending: str
-
-
-FORMATS: Mapping[str, Format] = MappingProxyType(
-    {
-        "attestation": Format("cleanai_onnx.report.attestation", ".intoto.json"),
-        "html": Format("cleanai_onnx.report.html", ".html"),
-        "json": Format("cleanai_onnx.report.json", ".json"),
-        "pdf": Format("cleanai_onnx.report.pdf", ".pdf"),
-    }
-)
-"""The formats by name."""
-
-
-def nearest_format(name: str) -> str | None:
-    """Return the format that `name` may have meant: one that is written alike, or its file type."""
-    alike = {**{known: known for known in FORMATS}, "md": "markdown", "xml": "junit"}
-    near = difflib.get_close_matches(name[:40].lower(), alike, n=1)
-    return alike[near[0]] if near else None
 
 
 def render(result: Result, format: str) -> bytes:

@@ -228,10 +228,7 @@ def _hover(
     return {
         "layers": [printable(layer_title(layer), 120) for layer in result.layers],
         "metrics": [
-            {
-                view: [None if share is None else figures.percent(share) for share in shares]
-                for view, shares in views.items()
-            }
+            {view: [figures.percent(share) for share in shares] for view, shares in views.items()}
             for views in by_metric.values()
         ],
     }

@@ -102,7 +102,8 @@
       cursor.style.width = `${plot.clientWidth / count}px`;
     }
     const said = hover.metrics[panel.dataset.metric];
-    const lines = Object.entries(said).map(([view, shares]) => made("div", { textContent: `${view}s ${shares[at] ?? "—"}` }));
+    const views = ["unit", "channel"].filter((view) => said[view]);
+    const lines = views.map((view) => made("div", { textContent: `${view}s ${said[view][at]}` }));
     tip.replaceChildren(made("b", { textContent: `${at + 1} · ${hover.layers[at]}` }), ...lines);
     tip.hidden = false;
     tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - tip.offsetWidth - 8))}px`;
