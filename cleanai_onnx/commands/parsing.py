@@ -49,8 +49,8 @@ def add_model_and_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images",
         nargs="+",
-        help="a folder of images, an image, a glob pattern, a .txt file that lists such, or a "
-        ".npy or .npz file",
+        help="a folder of images, an image, a glob pattern, a .txt file that lists such, a .npy or "
+        ".npz file, a .zip or .tar archive, a .parquet file, a saved dataset, or a URL of these",
     )
     parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -103,6 +103,11 @@ def load_image(
     UnusableImageError
         If the item cannot be decoded, or has more than `max_pixels` pixels.
     """
+    if suite.store is not None:
+        data = suite.store.read(suite.files[index])
+        if hashed is not None:
+            hashed.update(data)
+        return _decode_bytes(data, mode, max_pixels)
     if suite.kind == "files":
         return decode_file(suite.path(index), mode, max_pixels, hashed)
     if hashed is not None:
@@ -137,6 +142,18 @@ def decode_file(
             if hashed is None:
                 return _decode(stream, mode, max_pixels)
             return _decode_and_hash(stream, status.st_size, mode, max_pixels, hashed)
+    except UnusableImageError:
+        raise
+    except Exception as error:  # decoders fed with hostile bytes raise nearly anything
+        raise UnusableImageError(_reason(error)) from error
+
+
+def _decode_bytes(data: bytes, mode: ColourMode, max_pixels: int) -> Image.Image:
+    """Decode the bytes of an image file; raises as `decode_file`."""
+    try:
+        if not data:
+            raise UnusableImageError("the file is empty")
+        return _decode(io.BytesIO(data), mode, max_pixels)
     except UnusableImageError:
         raise
     except Exception as error:  # decoders fed with hostile bytes raise nearly anything

@@ -31,6 +31,8 @@ _ALIGNMENT = 64
 _MOST_THREADS = 8
 _WORTH_A_THREAD = 16_384
 """Bytes of a ready row whose hash takes longer than handing it to a thread."""
+_REMOTE_THREADS = 16
+"""Threads that wait for a network most of the time."""
 
 Item = tuple[npt.NDArray[Any], str] | SkippedImage
 """An image and its hash (empty if not asked for)."""
@@ -153,7 +155,8 @@ class BatchStream(Iterator[Batch]):
         self._waiting: deque[Future[Item]] = deque()
         self._closed = False
         if threads is None:
-            threads = min(_MOST_THREADS, _processors())
+            remote = suite.store is not None and suite.store.remote
+            threads = _REMOTE_THREADS if remote else min(_MOST_THREADS, _processors())
         # Rows of ready arrays are only copied: threads would bring nothing, but for their hashes.
         row = int(np.prod(preprocessing.item_shape, dtype=np.int64)) * self._dtype.itemsize
         worth = suite.kind != "ready" or (hashing and row >= _WORTH_A_THREAD)

@@ -1,7 +1,7 @@
 """Parquet: the table of the CSV file with types, for pandas, DuckDB, Spark and the like.
 
 ``value`` is a double, null for text; ``text`` is what the CSV file says, where counts are exact
-also beyond 2^53. Needs pyarrow, the extra ``parquet``.
+also beyond 2^53. Needs pyarrow, the extra ``tables``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet
     except ImportError as error:
         raise UsageError(
-            "a Parquet report needs pyarrow: pip install 'cleanai-onnx[parquet]', or choose csv, "
+            "a Parquet report needs pyarrow: pip install 'cleanai-onnx[tables]', or choose csv, "
             "which has the same table."
         ) from error
     return pyarrow, pyarrow.parquet

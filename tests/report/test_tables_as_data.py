@@ -87,5 +87,5 @@ def test_parquet_is_the_csv_with_types(factory: object) -> None:
 
 def test_without_pyarrow_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UsageError, match=r"pip install 'cleanai-onnx\[parquet\]', or choose csv"):
+    with pytest.raises(UsageError, match=r"pip install 'cleanai-onnx\[tables\]', or choose csv"):
         render(tiny_result(), "parquet")
