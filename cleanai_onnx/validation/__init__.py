@@ -2,5 +2,6 @@
 
 from cleanai_onnx.validation.gate import Gate, gates_of, gates_of_table, gates_of_text
 from cleanai_onnx.validation.judging import judge
+from cleanai_onnx.validation.side_by_side import diff
 
-__all__ = ["Gate", "gates_of", "gates_of_table", "gates_of_text", "judge"]
+__all__ = ["Gate", "diff", "gates_of", "gates_of_table", "gates_of_text", "judge"]

@@ -21,6 +21,9 @@ _SUBJECTS = {
     ("dead-channels", "ratio"): "the share of channels that never fired",
     ("skipped-images", "count"): "the number of images that were skipped",
     ("skipped-images", "ratio"): "the share of images that were skipped",
+    ("agreement", "ratio"): "the share of images on which both models have the same arg max",
+    ("difference", "value"): "the largest difference of the two models' outputs",
+    ("relative-difference", "value"): "the largest relative difference of the two models' outputs",
     ("parity", "value"): "the largest difference that the model's record of its conversion claims",
 }
 _SURPRISE = frozenset({"lsa", "dsa", "mdsa"})
@@ -125,14 +128,14 @@ def _shown(
         return figures.value(number)
     if kind == "count":
         return figures.count(int(number)) if number.denominator == 1 else f"{float(number):,g}"
+    if tidy:
+        return f"{float(100 * number):.12g} %" if kind == "ratio" else f"{float(number):,.12g}"
     if kind == "value":
         text = figures.value(float(number))
         differs = beside is not None and beside != number
         if differs and text == figures.value(float(beside or 0)):
             return f"{float(number):.12g}"
         return text
-    if tidy:
-        return f"{float(100 * number):.10g} %"
     text = figures.percent(float(number))
     if isinstance(beside, Fraction) and beside != number:
         digits = 2
