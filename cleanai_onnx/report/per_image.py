@@ -38,28 +38,36 @@ class _Table:
 
 
 class ImageTable(_Table):
-    """One row for each image: its position, name, SHA-256 (empty if not known) and scores.
+    """One row for each image: its position, name and scores.
 
     Parameters
     ----------
     path : path
     scores : sequence of str
         Names of the scores.
+    hashed : bool
+        Whether there is a column ``sha256`` before the scores.
     """
 
-    def __init__(self, path: str | Path, scores: Sequence[str]) -> None:
-        super().__init__(path, ["index", "image", "sha256", *scores])
+    def __init__(self, path: str | Path, scores: Sequence[str], *, hashed: bool = False) -> None:
+        super().__init__(path, ["index", "image", *(["sha256"] if hashed else []), *scores])
+        self._hashed = hashed
 
     def add(
         self,
         names: Sequence[str],
         indexes: Sequence[int],
-        hashes: Sequence[str],
         scores: np.ndarray,
+        hashes: Sequence[str] = (),
     ) -> None:
-        """Append the images of a batch; `scores` is ``(images, scores)``, NaN for none."""
-        for name, index, digest, values in zip(names, indexes, hashes, scores, strict=True):
-            self._writer.writerow([index, spreadsheet_cell(name), digest, *_numbers(values)])
+        """Append the images of a batch.
+
+        `scores` is ``(images, scores)``, NaN for none; `hashes` are the cells of the column
+        ``sha256``, if there is one.
+        """
+        between = [[digest] for digest in hashes] if self._hashed else [[]] * len(names)
+        for name, index, digest, values in zip(names, indexes, between, scores, strict=True):
+            self._writer.writerow([index, spreadsheet_cell(name), *digest, *_numbers(values)])
 
     def widen(self, columns: Mapping[str, np.ndarray]) -> None:
         """Add columns ``(images,)`` to the rows that were written, once; none come after them."""
