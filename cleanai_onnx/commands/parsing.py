@@ -28,8 +28,9 @@ GROUPS: dict[config.Group, str] = {
     "gates": "gates",
     "run": "run",
 }
-REPEATED = frozenset({"input-value", "input-shape", "layer"})
+REPEATED = frozenset({"input-value", "input-shape", "layer", "report"})
 """Options whose flag may be given several times."""
+VALUE_MAY_BE_MISSING = frozenset({"attest"})
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,6 +79,8 @@ def add_options(group: Any, options: Iterable[config.Option]) -> None:
             keywords |= {"action": "store_const", "const": True}
         elif option.name in REPEATED:
             keywords |= {"action": "append", "metavar": option.metavar}
+        elif option.name in VALUE_MAY_BE_MISSING:
+            keywords |= {"nargs": "?", "const": True, "metavar": option.metavar}
         else:
             keywords["metavar"] = option.metavar
             if option.many > 1:
