@@ -111,6 +111,20 @@ def test_batches_change_nothing(folder: Path, found: Comparison) -> None:
     assert small.difference.metrics[0] == found.difference.metrics[0]
 
 
+def test_a_batch_size_that_is_built_in(folder: Path, found: Comparison) -> None:
+    model: Any = float_model()
+    for value in (model.graph.input[0], model.graph.output[0]):
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_value = 3
+    save(folder / "threes.onnx", model)
+    fixed = compare(folder, "threes.onnx", "int8.onnx")
+    assert fixed.outputs is not None
+    assert found.outputs is not None
+    assert fixed.outputs.images == COUNT
+    assert fixed.outputs.agreeing == found.outputs.agreeing
+    assert fixed.difference.metrics[0] == found.difference.metrics[0]
+
+
 def test_each_image_is_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
     load = inputs.streaming._load
