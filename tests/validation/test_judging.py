@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -22,8 +23,10 @@ from cleanai_onnx.result import (
     RunFacts,
     SkippedImage,
 )
+from cleanai_onnx.validation import gates_of_table, judge
+from cleanai_onnx.validation.gate import METRICS
 from tests.converters.test_conversion import RECORD
-from tests.report.results import resnet50_like, small_result
+from tests.report.results import hostile_result, resnet50_like, small_result, tiny_result
 from tests.validation.made import corners, coverage, layer, result, surprise
 
 
@@ -321,6 +324,38 @@ def test_names_from_outside_do_no_harm() -> None:
     )
     assert outcome.text.isprintable()
     assert len(outcome.text) < 300
+    unknown = result(surprise([(evil, 9, 2, 0, -1.0, 2.0, 7.5)]), layers=(layer(evil),))
+    assert judged(unknown, "lsa=1").text.isprintable()
+    claim = replace(unknown, model=replace(unknown.model, conversion_remark=evil))
+    assert judged(claim, "parity=1").text.isprintable()
+
+
+@pytest.mark.parametrize("factory", [tiny_result, small_result, hostile_result])
+@pytest.mark.parametrize("old", [tiny_result, hostile_result])
+def test_whatever_a_stored_result_holds_is_judged(
+    factory: Callable[[], Result], old: Callable[[], Result]
+) -> None:
+    bounds = ("min", "max", "max-drop", "max-relative-drop", "max-rise", "max-relative-rise")
+    entries = [
+        {"metric": metric, **scope, bound: 0}
+        for metric in METRICS
+        for bound in bounds
+        for scope in ({}, {"layers": "*"}, {"view": "channel"})
+        if not (scope and metric in ("parity", "skipped-images", "agreement"))
+        and not (metric == "dead-channels" and "view" in scope)
+        and "difference" not in metric
+        and not (metric == "agreement" and "-" in bound)
+    ]
+    gates = gates_of_table(entries, "gates", "Python")
+    outcomes = judge(factory(), gates, old())
+    assert len(outcomes) == len(entries)
+    for outcome in outcomes:
+        assert outcome.text.isprintable()
+        assert len(outcome.text) < 500
+        assert not (outcome.passed and outcome.value is None)
+        assert outcome.value is None or not math.isnan(outcome.value)
+    stored = replace(tiny_result(), gates=outcomes)
+    assert json.loads(json.dumps(stored)).gates == outcomes
 
 
 def test_outcomes_survive_being_stored() -> None:
