@@ -59,8 +59,10 @@ def differing_suites(old: Result, new: Result, *, profiled: bool) -> str:
 
 def differing_settings(old: Result, new: Result) -> tuple[SettingChange, ...]:
     """Return every setting that two results do not share and that may change their numbers."""
+    # What only one of them has did not apply to the other, or was not known to its program.
+    both = (old.run.options.keys() & new.run.options.keys()) - _RUN_ONLY
     options = (
-        {name: value for name, value in result.run.options.items() if name not in _RUN_ONLY}
+        {name: value for name, value in result.run.options.items() if name in both}
         for result in (old, new)
     )
     return (
