@@ -151,7 +151,7 @@ def _checked(data: bytes, file: str, directory: Path | None) -> Model:
         size_bytes=size,
         inputs=tuple(tensor_facts(v) for v in proto.graph.input if v.name not in stored),
         outputs=tuple(tensor_facts(value) for value in proto.graph.output),
-        data_files=tuple(shown(path.name) for path in files),
+        data_files=tuple(path.name for path in files),
         data=data if as_read else None,
     )
 

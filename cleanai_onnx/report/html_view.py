@@ -189,10 +189,11 @@ def _ticks(layers: int) -> tuple[int, ...]:
 
 
 def _identity(result: Result) -> list[tuple[str, str]]:
+    model = result.model
     return [
         ("Run id", result.run.id),
         ("Started", result.run.started),
-        ("SHA-256 of the model", result.model.sha256),
+        ("SHA-256 of the model" + " and its data" * bool(model.data_files), model.sha256),
         ("SHA-256 of the configuration", result.run.configuration_sha256),
         ("SHA-256 of the images", result.images.manifest_sha256 or ""),
     ]
