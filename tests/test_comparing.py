@@ -149,7 +149,6 @@ def with_input_of_bytes(folder: Path) -> str:
 
 def test_models_that_take_other_inputs(folder: Path) -> None:
     with_input_of_bytes(folder)
-    (folder / "float.json").write_text("{}")
     model = onnx.load(folder / "float.onnx")
     entry = model.metadata_props.add()
     entry.key, entry.value = "cleanai.preprocessing", '{"scale": "1/255"}'

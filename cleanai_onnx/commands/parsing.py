@@ -12,6 +12,7 @@ from cleanai_onnx.errors import UsageError
 __all__ = [
     "Parser",
     "add_groups",
+    "add_images",
     "add_model_and_images",
     "add_options",
     "image_options",
@@ -46,14 +47,19 @@ class Parser(argparse.ArgumentParser):
 def add_model_and_images(parser: argparse.ArgumentParser) -> None:
     """Add the model, the images, and what every command that takes options has."""
     parser.add_argument("model", help="the ONNX file")
+    add_images(parser)
+    parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add the images."""
     parser.add_argument(
         "images",
         nargs="+",
         help="a folder of images, an image, a glob pattern, a .txt file that lists such, a .npy or "
         ".npz file, a .zip or .tar archive, a .parquet file, a saved dataset, or a URL of these",
     )
-    parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
 
 
 def add_groups(parser: argparse.ArgumentParser, taken: Callable[[config.Option], bool]) -> None:
