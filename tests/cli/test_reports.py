@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,15 @@ def test_what_cannot_be_is_refused_before_anything_runs(
 ) -> None:
     assert sentence in model.refused(2, "m.onnx", "im", *SHORT, *given)
     assert Path("m.onnx").stat().st_size > 50
+
+
+def test_a_package_that_is_missing_is_missed_before_anything_runs(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    # Neither is there a model, nor are there images.
+    refused = command.refused(2, "m.onnx", "im", "--report", "parquet")
+    assert refused.startswith("a Parquet report needs pyarrow: pip install")
 
 
 def test_the_stored_result_is_not_replaced(model: Command) -> None:
