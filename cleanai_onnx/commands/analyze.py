@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--subset-metrics needs --subset, which names the file to write.")
     written = [*(path for _, path in reports), *paths.values()]
     refuse_same(written, [arguments.model])
+    for name, _ in reports:
+        report.require(name)
     check_model_and_output(arguments.model, written)
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)
