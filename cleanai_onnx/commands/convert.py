@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cleanai_onnx import config
 from cleanai_onnx.commands import analyze
 from cleanai_onnx.commands.parsing import Parser, add_groups, add_options, settings_of
+from cleanai_onnx.commands.profile import LEARNING, require_train
 from cleanai_onnx.commands.showing import announce, make_console, say
 from cleanai_onnx.config import Settings
 from cleanai_onnx.errors import UsageError, harmless
@@ -40,13 +41,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--reports", dest="output", metavar="DIR", help="with --analyze: folder")
     made.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
     made.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_options(made.add_argument_group(LEARNING), config.LEARNING)
     add_groups(made, lambda one: one.name != "output")
     return made
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert and say so; go on to the analysis if that was asked for."""
-    settings = settings_of(arguments, config.OPTIONS, config.CONVERSION)
+    settings = settings_of(arguments, config.OPTIONS, config.CONVERSION, config.LEARNING)
+    require_train(settings)
+    if arguments.analyze is None and settings.origin("train").startswith("--"):
+        raise UsageError("--train needs --analyze, the images to measure.")
 
     from cleanai_onnx.converters.conversion import ConversionError
 
