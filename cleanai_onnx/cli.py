@@ -31,6 +31,8 @@ def run() -> int:
     """
     # Each batch leaves few objects behind and no cycles among its arrays.
     gc.set_threshold(100_000, 50, 100)
+    if "_ARGCOMPLETE" in os.environ:
+        commands.find("completion").answer()
     code: list[int] = []
     # Registered first, it is called last: after the threads ended and all others were called.
     atexit.register(_end_at_once, code)

@@ -20,6 +20,7 @@ from cleanai_onnx.converters.conversion import ATOL, RTOL
 from cleanai_onnx.errors import UsageError, harmless
 
 __all__ = [
+    "ALL",
     "CONVERSION",
     "EXPLANATION",
     "LEARNING",
@@ -81,6 +82,11 @@ class Option:
     help: str
     metavar: str | tuple[str, ...] | None
     many: int = 1
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that the value can be, where these are all there are; otherwise empty."""
+        return self.parse.choices if isinstance(self.parse, _OneOf) else ()
 
 
 @dataclass(frozen=True)
@@ -220,13 +226,20 @@ def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
+@dataclass(frozen=True)
+class _OneOf:
+    """Takes one of some words, which the completion of shells can ask for."""
+
+    choices: tuple[str, ...]
+
+    def __call__(self, value: Any) -> str:
+        if value not in self.choices:
+            raise ValueError(f"must be one of {', '.join(self.choices)}")
         return str(value)
 
-    return parse
+
+def _one_of(*choices: str) -> _OneOf:
+    return _OneOf(choices)
 
 
 def _list(value: Any) -> tuple[str, ...]:
@@ -333,6 +346,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("no-relevance", _switch, False, "output",
            "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),
+    Option("verbose", _switch, False, "output",
+           "say what is being done, and how long it took, on standard error", None),
     Option("no-progress", _switch, False, "output", "show no progress bar", None),
     Option("taps", _list, ("activations",), "model",
            "what to measure: activations, last-call (one for each module, as CleanAI does), "
@@ -457,8 +472,9 @@ LEARNING: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``profile`` alone."""
 
-_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING)
-_BY_NAME = {option.name: option for option in _ALL}
+ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING)
+"""Every option of every command; each name is there once."""
+_BY_NAME = {option.name: option for option in ALL}
 
 
 @dataclass(frozen=True)
@@ -508,7 +524,7 @@ def gather(
         If a value cannot be used or a key is unknown; the nearest known one is named.
     """
     environment = os.environ if environment is None else environment
-    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in _ALL}
+    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in ALL}
     for origin, table in _from_file(file):
         for key, value in table.items():
             found[key] = Value(_parsed(key, value, f"{origin}: {key}"), f"file {origin}")

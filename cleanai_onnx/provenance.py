@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import platform
 import time
@@ -17,6 +18,7 @@ from cleanai_onnx.result import RunFacts
 
 __all__ = ["RunRecord", "device_name", "versions"]
 
+LOG = logging.getLogger(__name__)
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "jax", "jaxlib", "numpy", "pillow")
 
 
@@ -37,12 +39,20 @@ class RunRecord:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to the phase `name`."""
+        """Add the time spent inside to the phase `name`.
+
+        Its first beginning is logged (many return with each batch), and each end, as a record with
+        ``phase`` and ``seconds``.
+        """
+        if name not in self.seconds:
+            LOG.info("%s ...", name)
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            spent = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            LOG.debug("%s: %.6f s", name, spent, extra={"phase": name, "seconds": spent})
 
     @property
     def spent(self) -> dict[str, float]:

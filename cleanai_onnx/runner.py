@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
 
 __all__ = ["Ran", "Runner", "is_whole", "unit_matrix"]
+
+LOG = logging.getLogger(__name__)
 
 
 class Ran(NamedTuple):
@@ -193,6 +196,13 @@ class Runner:
             every, points=every.points[: len(taps.points)], shapes=every.shapes[: len(taps.points)]
         )
         self._session = session
+        LOG.info(
+            "%d layers with %d units; batches of %d on %s",
+            len(self.layers),
+            sum(layer.units for layer in self.layers),
+            self.batch_size,
+            session.provider,
+        )
 
     @property
     def classes(self) -> int | None:

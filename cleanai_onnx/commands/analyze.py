@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cleanai_onnx import config
+from cleanai_onnx import commands, config
 from cleanai_onnx._version import __version__
 from cleanai_onnx.commands.parsing import (
     Parser,
@@ -20,6 +20,9 @@ from cleanai_onnx.errors import UsageError
 
 __all__ = ["parser", "run"]
 
+USAGE = """\
+cleanai-onnx [OPTION ...] MODEL IMAGES [IMAGES ...]
+       cleanai-onnx COMMAND ..."""
 DESCRIPTION = "How much of a neural network do your test images exercise?"
 EPILOG = """\
 examples:
@@ -35,6 +38,7 @@ examples:
   cleanai-onnx model.onnx test/ --subset keep.txt
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
+docs/messages.md explains each warning and error by the word in brackets behind it
 """
 
 
@@ -42,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser, whose help is that of the program."""
     made = Parser(
         prog="cleanai-onnx",
-        description=DESCRIPTION,
+        usage=USAGE,
+        description=f"{DESCRIPTION}\n\n{_list_of_commands()}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -121,3 +126,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not settings["quiet"]:
         show_result(result, paths.values())
     return 0
+
+
+def _list_of_commands() -> str:
+    width = max(map(len, commands.NAMES))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in commands.SUMMARIES.items()]
+    return "\n".join(["commands (each has a --help of its own):", *lines])

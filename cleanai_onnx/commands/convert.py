@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from cleanai_onnx import config
 from cleanai_onnx.commands import analyze
-from cleanai_onnx.commands.parsing import Parser, add_groups, add_options, settings_of
+from cleanai_onnx.commands.parsing import (
+    Parser,
+    add_general,
+    add_groups,
+    add_options,
+    settings_of,
+)
 from cleanai_onnx.commands.showing import announce, make_console, say
 from cleanai_onnx.config import Settings
 from cleanai_onnx.errors import UsageError, harmless
@@ -37,8 +43,7 @@ def parser() -> argparse.ArgumentParser:
     _add_arguments(made)
     add_options(made, config.CONVERSION)
     made.add_argument("--reports", dest="output", metavar="DIR", help="with --analyze: folder")
-    made.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
-    made.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_general(made)
     add_groups(made, lambda one: one.name != "output")
     return made
 

@@ -11,6 +11,7 @@ from cleanai_onnx.errors import UsageError
 
 __all__ = [
     "Parser",
+    "add_general",
     "add_groups",
     "add_model_and_images",
     "add_options",
@@ -50,6 +51,11 @@ def add_model_and_images(parser: argparse.ArgumentParser) -> None:
         help="a folder of images, an image, a glob pattern, a .txt file that lists such, or a "
         ".npy or .npz file",
     )
+    add_general(parser)
+
+
+def add_general(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that takes options has."""
     parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
 

@@ -6,6 +6,7 @@ and one line in `FORMATS`. Modules are imported when their format is first asked
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,7 @@ from cleanai_onnx.result import Result
 
 __all__ = ["FORMATS", "all_or_nothing", "check_destination", "read", "render", "write"]
 
+LOG = logging.getLogger(__name__)
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "json": "cleanai_onnx.report.json",
@@ -56,6 +58,7 @@ def write(result: Result, format: str, path: str | Path) -> Path:
     OutputError
         If the file cannot be written there.
     """
+    LOG.info("write %s", path)
     return replace_file(path, render(result, format))
 
 

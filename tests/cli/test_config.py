@@ -25,6 +25,7 @@ CASES: dict[str, Case] = {
     "subset": ("keep.txt", "keep.txt", NO_TEXT),
     "no-relevance": ("yes", True, NO_SWITCH),
     "quiet": ("1", True, NO_SWITCH),
+    "verbose": ("yes", True, NO_SWITCH),
     "no-progress": ("on", True, NO_SWITCH),
     "taps": ("Relu,*/conv2/*", ["Relu", "*/conv2/*"], ("", ",", [], [3], 3, TABLE)),
     "input": ("x", "x", NO_TEXT),
