@@ -543,14 +543,16 @@ def _parsed(key: str, value: Any, where: str) -> Any:
     if option is None:
         near = difflib.get_close_matches(key[:40], _BY_NAME, n=1)
         hint = f"; did you mean {_spelt(near[0], where)}?" if near else "."
-        raise UsageError(f"{_shown(where)} is not an option{hint}")
+        raise UsageError(f"{_shown(where)} is not an option{hint}", slug="unknown-option")
     try:
         return option.parse(value)
     except ValueError as error:
         # A flag that may be repeated comes as a list even if it was given once.
         once = where.startswith("--") and isinstance(value, list) and len(value) == 1
         given = value[0] if once else value
-        raise UsageError(f"{_shown(where)} {error}, not {_shown(str(given))!r}.") from None
+        raise UsageError(
+            f"{_shown(where)} {error}, not {_shown(str(given))!r}.", slug="option-value"
+        ) from None
 
 
 def _spelt(name: str, where: str) -> str:

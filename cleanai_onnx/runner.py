@@ -82,7 +82,10 @@ class Runner:
     ) -> None:
         for flag, count in (("--batch-size", batch_size), ("--threads", threads)):
             if count is not None and not is_whole(count, 1):
-                raise UsageError(f"{flag} must be a whole number of at least 1, not {count!r}.")
+                raise UsageError(
+                    f"{flag} must be a whole number of at least 1, not {count!r}.",
+                    slug="option-value",
+                )
         runtime.require_onnxruntime()
         self.record = record
         with record.phase("load model"):
@@ -182,7 +185,8 @@ class Runner:
             if empty:
                 raise ModelError(
                     f"the layer {empty[0]!r} has no units when the model is run: leave it out with "
-                    "--taps."
+                    "--taps.",
+                    slug="taps",
                 )
             buffers = session.bind(
                 {

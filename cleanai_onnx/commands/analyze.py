@@ -82,7 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
     if settings["subset"] is not None:
         paths["subset"] = Path(settings["subset"])
     elif settings["subset-metrics"]:
-        raise UsageError("--subset-metrics needs --subset, which names the file to write.")
+        raise UsageError(
+            "--subset-metrics needs --subset, which names the file to write.", slug="subset"
+        )
     check_model_and_output(arguments.model, paths.values())
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)

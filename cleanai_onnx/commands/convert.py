@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     except ConversionError as error:
         say("\n".join(failure(error.attempts)))
         name = harmless(os.path.basename(os.path.normpath(arguments.source)))
-        say(f"cleanai-onnx: error: {name} was not converted, see above; no file was written.")
+        said = f"{name} was not converted, see above; no file was written."
+        say(f"cleanai-onnx: error: {said} [{error.slug}]")
         return error.exit_code
     if not settings["quiet"] and sys.stdout is not None:
         for line in verdict(record):
@@ -123,7 +124,9 @@ def _convert(arguments: argparse.Namespace, settings: Settings) -> tuple[Path, C
     from cleanai_onnx.converters.formats import framework_of
 
     if not arguments.source:
-        raise UsageError("the name of the source is empty: give the path of a model.")
+        raise UsageError(
+            "the name of the source is empty: give the path of a model.", slug="conversion-source"
+        )
     source = Path(arguments.source)
     shared: dict[str, Any] = {
         "output": arguments.onnx,
