@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.relevance import Attribution, Explainer, attribute
     from cleanai_onnx.report import read as load_result
     from cleanai_onnx.result import Result
+    from cleanai_onnx.validation import diff
 
 __all__ = [
     "Analyzer",
@@ -52,6 +53,7 @@ __all__ = [
     "__version__",
     "analyze",
     "attribute",
+    "diff",
     "learn",
     "load_profile",
     "load_result",
@@ -69,6 +71,7 @@ _HOMES = {
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),
     "save_profile": ("cleanai_onnx.profiles", "save"),
+    "diff": ("cleanai_onnx.validation", "diff"),
     "Result": ("cleanai_onnx.result", "Result"),
     "load_result": ("cleanai_onnx.report", "read"),
     **{

@@ -66,7 +66,8 @@ def analyze(
     ----------
     model : path, bytes or onnx.ModelProto
     images : path, glob pattern, several of them, array, or iterable of batches
-        Paths name a folder of images, an image, or a ``.npy`` or ``.npz`` file. An array is
+        Paths name a folder of images, an image, a ``.npy`` or ``.npz`` file, an archive, a table,
+        or a URL (see `cleanai_onnx.inputs.discover`). An array is
         ``(n, ...)``, as the model takes it. An iterable (a torch DataLoader, say) yields such
         arrays, or tuples of which they are the first element.
     parameters : Parameters
@@ -271,6 +272,8 @@ def _path(suite: inputs.Suite, index: int) -> str:
     """Return the path of an image, from the current folder where it lies there."""
     if suite.kind != "files":
         return suite.name(index)
+    if suite.store is not None:
+        return suite.path(index)
     path = os.path.abspath(suite.path(index))
     here = os.path.join(os.getcwd(), "")
     return path.removeprefix(here)

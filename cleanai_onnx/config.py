@@ -25,6 +25,7 @@ __all__ = [
     "EXPLANATION",
     "LEARNING",
     "OPTIONS",
+    "TABLES",
     "Option",
     "Settings",
     "Value",
@@ -46,6 +47,7 @@ Group = Literal[
     "images",
     "preprocessing",
     "metrics",
+    "gates",
     "run",
     "conversion",
     "explanation",
@@ -336,6 +338,12 @@ def _values(value: Any) -> dict[str, str]:
     return found
 
 
+def _gates(value: Any) -> Any:
+    if not isinstance(value, Mapping | list) or not value:
+        raise ValueError("must be a table of gates in a configuration file")
+    return value
+
+
 OPTIONS: tuple[Option, ...] = (
     Option("output", _text, ".", "output", "folder for the reports, made if need be", "DIR"),
     Option("per-image", _switch, False, "output",
@@ -413,6 +421,11 @@ OPTIONS: tuple[Option, ...] = (
            "the largest surprise that lsc and dsc have a bucket for: 2000,2", "LSA,DSA"),
     Option("compat", _one_of("none", "deepimportance-2020"), "none", "metrics",
            "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
+    Option("fail-under", _list, (), "gates",
+           "end with exit code 1 where a limit is not kept: nc=30%,kmnc/channel=45%, and "
+           "dead-channels=0 or lsa=50 at most; more forms in a file's table of gates", "LIST"),
+    Option("baseline", _text, None, "gates",
+           "the JSON of an earlier analysis, for gates that limit a change", "FILE"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
@@ -472,7 +485,13 @@ LEARNING: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``profile`` alone."""
 
-ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING)
+TABLES: tuple[Option, ...] = (
+    Option("gates", _gates, {}, "gates",
+           "limits by metric, see docs/gates.md; --fail-under comes before it", None),
+)  # fmt: skip
+"""Tables of a configuration file, which no flag can hold."""
+
+ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING, *TABLES)
 """Every option of every command; each name is there once."""
 _BY_NAME = {option.name: option for option in ALL}
 

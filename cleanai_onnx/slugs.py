@@ -16,6 +16,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
     {
         "analyzer": "batches",
         "batches": "batches",
+        "commands.gating": "gates",
         "config": "config-file",
         "converters": "conversion",
         "converters.formats": "conversion-source",
@@ -46,8 +47,12 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "inputs.settings": "preprocessing-setting",
         "inputs.sidecars": "preprocessing-file",
         "inputs.sizing": "preprocessing-misfit",
+        "inputs.remote": "image-source",
+        "inputs.stored": "image-source",
+        "inputs.stores": "image-source",
         "inputs.streaming": "image-unusable",
         "inputs.suite": "image-name",
+        "inputs.tables": "image-source",
         "inputs.thumbnails": "image-unusable",
         "lowering": "lowering",
         "planning": "batch-size",
@@ -62,6 +67,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "runner": "batches",
         "runtime.session": "device",
         "subset": "subset",
+        "validation": "gates",
     }
 )
 """What the errors of a module, or of all modules of a room, are about."""

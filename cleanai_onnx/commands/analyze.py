@@ -6,6 +6,7 @@ import argparse
 
 from cleanai_onnx import commands, config
 from cleanai_onnx._version import __version__
+from cleanai_onnx.commands.gating import Gates, concluded
 from cleanai_onnx.commands.parsing import (
     Parser,
     add_groups,
@@ -15,7 +16,7 @@ from cleanai_onnx.commands.parsing import (
     settings_of,
 )
 from cleanai_onnx.commands.profile import learning, require_train
-from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show_result
+from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
 from cleanai_onnx.errors import UsageError
 
 __all__ = ["parser", "run"]
@@ -36,6 +37,7 @@ examples:
   cleanai-onnx model.onnx test/ --train train/
   cleanai-onnx combine a.profile b.profile -o all.profile
   cleanai-onnx model.onnx test/ --subset keep.txt
+  cleanai-onnx model.onnx test/ --fail-under nc=30%,dead-channels=0
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
 docs/messages.md explains each warning and error by the word in brackets behind it
@@ -65,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, write the reports and show the summary."""
     settings = settings_of(arguments, config.OPTIONS, config.LEARNING)
     require_train(settings)
+    gates = Gates.of(settings)
 
     # Heavy imports come after the arguments were understood.
     from pathlib import Path
@@ -123,11 +126,10 @@ def run(arguments: argparse.Namespace) -> int:
             subset_file=paths.get("subset"),
             progress=progress,
         )
+        result = gates.judged(result)
         for name in ("json", "pdf"):
             report.write(result, name, paths[name])
-    if not settings["quiet"]:
-        show_result(result, paths.values())
-    return 0
+    return concluded(result, paths.values(), quiet=settings["quiet"])
 
 
 def _list_of_commands() -> str:

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from cleanai_onnx import config
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["parser", "run"]
 
 _VALUE_WIDTH = 40
+_UNSET = (None, (), {})
+"""Values for which a file has no word: there the option is left out."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +35,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--json", action="store_true", help="print JSON")
     add_general(made)
-    add_options(made.add_argument_group("options of all commands"), config.ALL)
+    flags = [option for option in config.ALL if option not in config.TABLES]
+    add_options(made.add_argument_group("options of all commands"), flags)
     return made
 
 
@@ -55,6 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _groups() -> dict[str, list[config.Option]]:
+    groups: dict[str, list[config.Option]] = {}
+    for option in config.ALL:
+        groups.setdefault(option.group, []).append(option)
+    return groups
+
+
 def _json(settings: Settings) -> str:
     options = {
         option.name: {"value": settings[option.name], "origin": settings.origin(option.name)}
@@ -73,13 +82,13 @@ def _written(value: Any) -> str:
 
 
 def _toml(settings: Settings) -> Iterator[str]:
-    for number, (group, options) in enumerate(groupby(config.ALL, lambda one: one.group)):
+    for number, (group, options) in enumerate(_groups().items()):
         if number:
             yield ""
         yield f"# {group}"
         for option in options:
             value, origin = settings[option.name], settings.origin(option.name)
-            if value is None:
+            if value in _UNSET:
                 yield f"# {option.name} is not set"
             elif origin == "default":
                 yield f"# {option.name} = {_written(value)}"
@@ -94,12 +103,12 @@ def _show(settings: Settings, console: Console) -> None:
     from cleanai_onnx.report.names import shorten
 
     table = Table("option", "value", "from", box=None, pad_edge=False)
-    for number, (_, options) in enumerate(groupby(config.ALL, lambda one: one.group)):
+    for number, options in enumerate(_groups().values()):
         if number:
             table.add_row()
         for option in options:
             value, origin = settings[option.name], settings.origin(option.name)
-            text = "not set" if value is None else shorten(_written(value), _VALUE_WIDTH)
+            text = "not set" if value in _UNSET else shorten(_written(value), _VALUE_WIDTH)
             style = "dim" if origin == "default" else "bold"
             table.add_row(*(Text(cell, style) for cell in (option.name, text, harmless(origin))))
     console.print(table)

@@ -32,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add_model_and_images(made)
     add_options(made.add_argument_group("explanation"), config.EXPLANATION)
-    add_groups(made, lambda one: one.group != "metrics" and one.name not in NOT_TAKEN)
+    add_groups(
+        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
+    )
     return made
 
 

@@ -25,6 +25,7 @@ GROUPS: dict[config.Group, str] = {
     "images": "images",
     "preprocessing": "preprocessing (command line > file > beside the model > model > preset)",
     "metrics": "metrics",
+    "gates": "gates",
     "run": "run",
 }
 REPEATED = frozenset({"input-value", "input-shape", "layer"})
@@ -48,8 +49,8 @@ def add_model_and_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images",
         nargs="+",
-        help="a folder of images, an image, a glob pattern, a .txt file that lists such, or a "
-        ".npy or .npz file",
+        help="a folder of images, an image, a glob pattern, a .txt file that lists such, a .npy or "
+        ".npz file, a .zip or .tar archive, a .parquet file, a saved dataset, or a URL of these",
     )
     add_general(parser)
 
@@ -71,7 +72,8 @@ def add_options(group: Any, options: Iterable[config.Option]) -> None:
     """Add options to a parser or a group of it."""
     # Every default is None, so that the environment and the file can speak where the user did not.
     for option in options:
-        keywords: dict[str, Any] = {"help": option.help, "default": None, "dest": option.name}
+        told = option.help.replace("%", "%%")  # argparse would fill it in
+        keywords: dict[str, Any] = {"help": told, "default": None, "dest": option.name}
         if option.metavar is None:
             keywords |= {"action": "store_const", "const": True}
         elif option.name in REPEATED:

@@ -43,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", metavar="FILE", help="the profile to write (default: MODEL.profile)"
     )
     add_options(made.add_argument_group("learning"), config.LEARNING)
-    add_groups(made, lambda one: one.group != "metrics" and one.name not in NOT_TAKEN)
+    add_groups(
+        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
+    )
     return made
 
 

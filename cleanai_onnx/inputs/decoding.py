@@ -20,6 +20,7 @@ Only the decoders of PNG, JPEG, BMP, WebP, TIFF and GIF are ever tried, whatever
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
@@ -86,6 +87,8 @@ def load_image(
     UnusableImageError
         If the item cannot be decoded, or has more than `max_pixels` pixels.
     """
+    if suite.store is not None:
+        return _decode_bytes(suite.store.read(suite.files[index]), mode, max_pixels)
     if suite.kind == "files":
         return decode_file(suite.path(index), mode, max_pixels)
     pixels = suite.pixels(index)
@@ -112,6 +115,18 @@ def decode_file(path: str, mode: ColourMode, max_pixels: int = MAX_PIXELS) -> Im
             raise UnusableImageError("the file is empty")
         with open(path, "rb") as stream:
             return _decode(stream, mode, max_pixels)
+    except UnusableImageError:
+        raise
+    except Exception as error:  # decoders fed with hostile bytes raise nearly anything
+        raise UnusableImageError(_reason(error)) from error
+
+
+def _decode_bytes(data: bytes, mode: ColourMode, max_pixels: int) -> Image.Image:
+    """Decode the bytes of an image file; raises as `decode_file`."""
+    try:
+        if not data:
+            raise UnusableImageError("the file is empty")
+        return _decode(io.BytesIO(data), mode, max_pixels)
     except UnusableImageError:
         raise
     except Exception as error:  # decoders fed with hostile bytes raise nearly anything

@@ -28,6 +28,8 @@ __all__ = ["Batch", "BatchStream", "aligned_empty", "stream"]
 
 _ALIGNMENT = 64
 _MOST_THREADS = 8
+_REMOTE_THREADS = 16
+"""Threads that wait for a network most of the time."""
 
 Item = npt.NDArray[Any] | SkippedImage
 
@@ -141,7 +143,8 @@ class BatchStream(Iterator[Batch]):
         self._waiting: deque[Future[Item]] = deque()
         self._closed = False
         if threads is None:
-            threads = min(_MOST_THREADS, _processors())
+            remote = suite.store is not None and suite.store.remote
+            threads = _REMOTE_THREADS if remote else min(_MOST_THREADS, _processors())
         # Rows of ready arrays are only copied: threads would bring nothing.
         self._pool = (
             ThreadPoolExecutor(threads, thread_name_prefix="decode")

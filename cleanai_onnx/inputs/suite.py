@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.result import SkippedImage
+
+if TYPE_CHECKING:
+    from cleanai_onnx.inputs.stores import Store
 
 __all__ = ["PixelAxes", "Suite", "sample"]
 
@@ -36,6 +39,8 @@ class Suite:
         How many were found before `limit` took a part of them.
     root, files
         For files: the folder, and the path of each file relative to it with ``/`` between parts.
+    store
+        For files that are not in a folder: what has them, by the names in `files`.
     array, rows, axes
         For arrays: the array (memory mapped if it comes from a ``.npy`` file), the rows that
         belong to the suite, and, for pixels, what the axes are.
@@ -48,6 +53,7 @@ class Suite:
     found: int
     root: str = ""
     files: tuple[str, ...] = ()
+    store: Store | None = None
     array: npt.NDArray[Any] | None = None
     rows: Sequence[int] = range(0)
     axes: PixelAxes | None = None
@@ -68,7 +74,9 @@ class Suite:
         return tuple(self.name(index) for index in range(len(self)))
 
     def path(self, index: int) -> str:
-        """Return the path to open for an item of a suite of files."""
+        """Return the path of an item of a suite of files; of one with a store, below `root`."""
+        if self.store is not None:
+            return self.root + self.files[index]
         return os.path.join(self.root, *self.files[index].split("/"))
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:

@@ -275,6 +275,10 @@ def _decode(hint: Any, node: object, where: str) -> Any:
         if isinstance(node, str) and node in _NOT_FINITE:
             return _NOT_FINITE[node]
         return _expected(node, (int, float), "a number", where)
+    if hint is bool:
+        if isinstance(node, bool):
+            return node
+        raise _UnfitError(f"{where} is not true or false")
     if hint is int:
         return _expected(node, int, "a whole number", where)
     return _expected(node, str, "text", where)

@@ -75,6 +75,8 @@ CASES: dict[str, Case] = {
         "deepimportance-2020",
         ("", "deepimportance", "2020", 1, [], TABLE),
     ),
+    "fail-under": ("nc=30%,kmnc=0.4", ["nc=30%", "kmnc=0.4"], ("", ",", [], [3], 3, TABLE)),
+    "baseline": ("old.json", "old.json", NO_TEXT),
     "device": ("cpu", "cpu", ("gpu", "CPU", "", 5, [], TABLE)),
     "batch-size": ("4", 4, ("0", *NO_COUNT)),
     "threads": ("2", 2, ("0", *NO_COUNT)),
