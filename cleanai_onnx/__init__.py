@@ -19,6 +19,8 @@ from cleanai_onnx._version import __version__
 if TYPE_CHECKING:
     from cleanai_onnx.analysis import analyze
     from cleanai_onnx.analyzer import Analyzer
+    from cleanai_onnx.asserting import assert_coverage
+    from cleanai_onnx.comparing import compare
     from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.errors import (
         CleanAIError,
@@ -52,7 +54,9 @@ __all__ = [
     "UsageError",
     "__version__",
     "analyze",
+    "assert_coverage",
     "attribute",
+    "compare",
     "diff",
     "learn",
     "load_profile",
@@ -64,6 +68,7 @@ __all__ = [
 _HOMES = {
     "Analyzer": ("cleanai_onnx.analyzer", "Analyzer"),
     "analyze": ("cleanai_onnx.analysis", "analyze"),
+    "assert_coverage": ("cleanai_onnx.asserting", "assert_coverage"),
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),
     "Profile": ("cleanai_onnx.profiles", "Profile"),
@@ -71,6 +76,7 @@ _HOMES = {
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),
     "save_profile": ("cleanai_onnx.profiles", "save"),
+    "compare": ("cleanai_onnx.comparing", "compare"),
     "diff": ("cleanai_onnx.validation", "diff"),
     "Result": ("cleanai_onnx.result", "Result"),
     "load_result": ("cleanai_onnx.report", "read"),

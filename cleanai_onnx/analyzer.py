@@ -66,6 +66,9 @@ class Analyzer:
         Whether to find the images that suffice for the same coverage (`Result.subset`), of all
         criteria that single images cover, in the channel view, or of those that are named, such as
         ``"kmnc"`` or ``"nc-suite/unit"``.
+    outputs : callable, optional
+        Called for each batch with the values of the model's first output, ``(n, N)`` float32, which
+        the next batch overwrites, and the positions of its inputs.
 
     Examples
     --------
@@ -100,6 +103,7 @@ class Analyzer:
         profile: Profile | None = None,
         profile_parameters: ProfileParameters | None = None,
         subset: bool | Sequence[str] = False,
+        outputs: Callable[[np.ndarray, Sequence[int]], None] | None = None,
     ) -> None:
         if pair is not None and not (len(pair) == 2 and all(is_whole(one, 0) for one in pair)):
             raise UsageError(
@@ -118,7 +122,7 @@ class Analyzer:
             batch_size=batch_size,
             threads=threads,
             # Some metrics tell apart what images of each class taught.
-            decide=profile is not None,
+            decide=profile is not None or outputs is not None,
             record=self.record,
         )
         self.image_input = self._runner.image_input
@@ -137,6 +141,7 @@ class Analyzer:
         self._most: int | None = None
         self._pair, self._adjacency = pair, adjacency
         self._per_image, self._per_layer = per_image, per_layer
+        self._outputs = outputs
         self._started = self._closed = False
 
     def __enter__(self) -> Self:
@@ -164,6 +169,11 @@ class Analyzer:
     def layers(self) -> tuple[LayerFacts, ...]:
         """The layers that are measured, once `start` has found them."""
         return self._runner.layers
+
+    @property
+    def output(self) -> LayerFacts | None:
+        """The model's first output, once `start` has found it; None where it cannot be tapped."""
+        return self._runner.output
 
     def prepare(self, item_shape: Sequence[int], most: int | None = None) -> None:
         """Choose the batch size, find the taps, and check that the memory suffices.
@@ -238,6 +248,8 @@ class Analyzer:
 
     def _measure(self, data: np.ndarray, names: Sequence[str], indexes: Sequence[int]) -> None:
         ran = self._runner.run(data)
+        if self._outputs is not None and ran.output is not None:
+            self._outputs(ran.output, indexes)
         with self.record.phase("metrics"), runtime.on_device(self._runner.jax_device):
             self._state, figures = coverage.update(self._state, ran.activations, ran.valid)
             observed = self._observed(ran, figures)

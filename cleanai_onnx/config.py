@@ -524,6 +524,7 @@ def gather(
     arguments: Mapping[str, Any],
     environment: Mapping[str, str] | None = None,
     file: str | Path | None = None,
+    folder: str | Path = "",
 ) -> Settings:
     """Return the settings of a run.
 
@@ -535,7 +536,9 @@ def gather(
         By default that of the process.
     file : path, optional
         A configuration file; by default `cleanai-onnx.toml` or the `[tool.cleanai-onnx]` table of
-        `pyproject.toml` in the current folder.
+        `pyproject.toml` in `folder`.
+    folder : path, optional
+        By default the current one.
 
     Raises
     ------
@@ -544,7 +547,7 @@ def gather(
     """
     environment = os.environ if environment is None else environment
     found: dict[str, Value] = {option.name: Value(option.default, "default") for option in ALL}
-    for origin, table in _from_file(file):
+    for origin, table in _from_file(file, folder):
         for key, value in table.items():
             found[key] = Value(_parsed(key, value, f"{origin}: {key}"), f"file {origin}")
     for variable, text in sorted(environment.items()):
@@ -584,13 +587,13 @@ def _shown(text: str) -> str:
     return harmless(text[:100]) + "…" * (len(text) > 100)
 
 
-def _from_file(file: str | Path | None) -> list[tuple[str, Mapping[str, Any]]]:
+def _from_file(file: str | Path | None, folder: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
     if file is not None:
         if str(file) == "":
             raise UsageError("--config is empty: give the path of a file.")
         return [_read(Path(file))]
     for name in FILES:
-        path = Path(name)
+        path = Path(folder, name)
         if path.is_file():
             origin, table = _read(path)
             if table or path.name != "pyproject.toml":

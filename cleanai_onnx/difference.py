@@ -1,4 +1,4 @@
-"""What differs between two results: data only, as the result itself is.
+"""What differs between two results, or two models: data only, as the result itself is.
 
 `cleanai_onnx.validation` finds it, and the reports show it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from cleanai_onnx.result import View
+from cleanai_onnx.result import GateOutcome, Note, SkippedImage, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT_VERSION",
     "ChannelChange",
+    "Comparison",
     "Difference",
+    "Disagreement",
     "LayerChange",
     "LayerPair",
     "MetricChange",
+    "OutputAgreement",
     "SettingChange",
     "Side",
 ]
@@ -154,3 +157,114 @@ class Difference:
 
         rows = [(one.metric, one.view, one.old, one.new, one.change) for one in self.metrics]
         return pd.DataFrame(rows, columns=["metric", "view", "old", "new", "change"])
+
+
+@dataclass(frozen=True)
+class OutputAgreement:
+    """How far the first outputs of two models are from each other, over the same images.
+
+    A difference of an image is the largest absolute difference of its output values; a relative one
+    is that over the largest absolute value of the old model's output for the image.
+
+    Attributes
+    ----------
+    old, new
+        Names of the outputs.
+    shape
+        Of one output, the same in both.
+    images
+        How many images were compared; `not_finite` of them have an output that is not a number, or
+        infinite where the other is not.
+    classes
+        How many classes there are to choose from; None where the output is one value, or a map.
+    agreeing
+        On how many images both have the same arg max; None without classes. An output with a value
+        that is not a number has none.
+    maximum, maximum_image
+        The largest difference, and the image that has it; None where no image has a finite one.
+    relative, relative_image
+        The same of the relative difference.
+    mean
+        The mean of the images' differences.
+    magnitude
+        The largest absolute value of the old model's outputs.
+    """
+
+    old: str
+    new: str
+    shape: tuple[int, ...]
+    images: int
+    not_finite: int
+    classes: int | None
+    agreeing: int | None
+    maximum: float | None
+    maximum_image: str
+    relative: float | None
+    relative_image: str
+    mean: float | None
+    magnitude: float
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """An image on which two models disagree most.
+
+    `difference` and `relative` are None where they are not finite; `thumbnail` is a small PNG file.
+    """
+
+    path: str
+    index: int
+    old_class: int | None
+    new_class: int | None
+    difference: float | None
+    relative: float | None
+    thumbnail: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models over the same images.
+
+    Attributes
+    ----------
+    difference
+        What was measured in both, side by side; `old` is the first model.
+    outputs
+        None where the outputs cannot be compared; `outputs_remark` says why.
+    disagreements
+        The images on which they disagree most: first where an output is not finite, then where the
+        classes differ, and among these where the relative difference is large.
+    found, skipped
+        How many images there are, and which could not be used by one model or by both.
+    decoded_once
+        Whether both models take the same input, so that each image was decoded once.
+    device
+        On which device both ran.
+    seconds
+        How long it took.
+    per_image_table
+        The file with a row for each image, if there is one.
+    notes
+        Of the analyses of the old model and of the new one.
+    gates
+        The limits by which the new model was judged, the old one being the baseline.
+    """
+
+    difference: Difference
+    outputs: OutputAgreement | None
+    outputs_remark: str
+    disagreements: tuple[Disagreement, ...]
+    found: int
+    skipped: tuple[SkippedImage, ...]
+    decoded_once: bool
+    device: str
+    seconds: float
+    per_image_table: str | None = None
+    notes: tuple[Note, ...] = ()
+    gates: tuple[GateOutcome, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate has passed."""
+        return all(outcome.passed for outcome in self.gates)

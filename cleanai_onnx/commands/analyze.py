@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from cleanai_onnx import commands, config
 from cleanai_onnx._version import __version__
@@ -19,7 +20,7 @@ from cleanai_onnx.commands.profile import learning, require_train
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
 from cleanai_onnx.errors import UsageError
 
-__all__ = ["parser", "run"]
+__all__ = ["analysis_options", "parser", "run"]
 
 USAGE = """\
 cleanai-onnx [OPTION ...] MODEL IMAGES [IMAGES ...]
@@ -74,7 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     from cleanai_onnx import report
     from cleanai_onnx.analysis import analyze
-    from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.report.names import file_stem
 
     folder = Path(settings["output"])
@@ -95,34 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
         result = analyze(
             arguments.model,
             arguments.images,
-            parameters=Parameters(
-                threshold=settings["threshold"],
-                value_threshold=settings["value-threshold"],
-                top_k=settings["top-k"],
-                intervals=settings["intervals"],
-                bounds_from=settings["bounds-from"],
-                cleanai_compat=settings["cleanai-compat"],
-            ),
-            taps=settings["taps"],
-            pair=settings["pair"],
-            adjacency=settings["adjacency"],
-            **image_options(settings),
-            relevance=not settings["no-relevance"],
+            **analysis_options(settings),
             per_image=paths["csv"],
             per_layer=paths.get("layers"),
-            profile=settings["profile"],
-            train=settings["train"],
-            learning=learning(settings) if trains else None,
-            profile_parameters=ProfileParameters(
-                sections=settings["sections"],
-                margin=settings["margin"],
-                important=settings["important"],
-                clusters=settings["clusters"],
-                compat=settings["compat"],
-                surprise_buckets=settings["surprise-buckets"],
-                surprise_bounds=settings["surprise-bounds"],
-            ),
-            subset=settings["subset-metrics"],
             subset_file=paths.get("subset"),
             progress=progress,
         )
@@ -130,6 +105,40 @@ def run(arguments: argparse.Namespace) -> int:
         for name in ("json", "pdf"):
             report.write(result, name, paths[name])
     return concluded(result, paths.values(), quiet=settings["quiet"])
+
+
+def analysis_options(settings: config.Settings) -> dict[str, Any]:
+    """Return what `cleanai_onnx.analyze` takes of the settings, but for the files to write."""
+    from cleanai_onnx.coverage import Parameters, ProfileParameters
+
+    return {
+        "parameters": Parameters(
+            threshold=settings["threshold"],
+            value_threshold=settings["value-threshold"],
+            top_k=settings["top-k"],
+            intervals=settings["intervals"],
+            bounds_from=settings["bounds-from"],
+            cleanai_compat=settings["cleanai-compat"],
+        ),
+        "taps": settings["taps"],
+        "pair": settings["pair"],
+        "adjacency": settings["adjacency"],
+        **image_options(settings),
+        "relevance": not settings["no-relevance"],
+        "profile": settings["profile"],
+        "train": settings["train"],
+        "learning": None if settings["train"] is None else learning(settings),
+        "profile_parameters": ProfileParameters(
+            sections=settings["sections"],
+            margin=settings["margin"],
+            important=settings["important"],
+            clusters=settings["clusters"],
+            compat=settings["compat"],
+            surprise_buckets=settings["surprise-buckets"],
+            surprise_bounds=settings["surprise-bounds"],
+        ),
+        "subset": settings["subset-metrics"],
+    }
 
 
 def _list_of_commands() -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["parser", "run"]
 
 _VALUE_WIDTH = 40
-_UNSET = (None, (), {})
+_UNSET: tuple[Any, ...] = (None, (), {})
 """Values for which a file has no word: there the option is left out."""
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cleanai_onnx.commands.showing import point_at_nothing, say, show_result
+from cleanai_onnx.commands.showing import point_at_nothing, say, show
 from cleanai_onnx.config import Settings
 from cleanai_onnx.errors import UsageError, harmless
 
 if TYPE_CHECKING:
-    from cleanai_onnx.result import Result
+    from rich.console import Console
+
+    from cleanai_onnx.result import GateOutcome, Result
     from cleanai_onnx.validation import Gate
 
-__all__ = ["Gates", "concluded"]
+__all__ = ["Gates", "concluded", "ended", "gates_of_settings"]
 
 FAILED = 1
 """The exit code where a gate failed."""
@@ -31,50 +33,26 @@ class Gates:
 
     @staticmethod
     def of(settings: Settings) -> Gates:
-        """Read the gates of a file and of the command line, and the baseline.
-
-        A gate of the command line for the whole model takes the place of the file's limit of the
-        same metric and view.
+        """Read the gates and the baseline.
 
         Raises
         ------
         UsageError
             If a gate is not written as one, a baseline is missing, or it cannot be read.
         """
-        given, table = settings["fail-under"], settings["gates"]
-        if not given and not table:
-            _refuse_lone_baseline(settings)
-            return Gates((), None)
-
-        from cleanai_onnx.report import read
-        from cleanai_onnx.validation import gates_of_table, gates_of_text
-
-        gates: tuple[Gate, ...] = ()
-        if given:
-            where, origin = _place(settings.origin("fail-under"), "fail-under")
-            gates = gates_of_text(given, where, origin)
-        if table:
-            where, origin = _place(settings.origin("gates"), "gates")
-            replaced = {(gate.metric, gate.view, gate.kind, gate.bound) for gate in gates}
-            gates = (
-                *(
-                    gate
-                    for gate in gates_of_table(table, where, origin)
-                    if gate.layers is not None
-                    or (gate.metric, gate.view, gate.kind, gate.bound) not in replaced
-                ),
-                *gates,
-            )
+        gates = gates_of_settings(settings)
         relative = next((gate for gate in gates if gate.is_relative), None)
-        path = settings["baseline"]
         if relative is None:
             _refuse_lone_baseline(settings)
             return Gates(gates, None)
+        path = settings["baseline"]
         if path is None:
             raise UsageError(
                 f"the gate {harmless(relative.text)} compares with a baseline: give --baseline, "
                 "the JSON of an earlier analysis."
             )
+        from cleanai_onnx.report import read
+
         return Gates(gates, read(path))
 
     def judged(self, result: Result) -> Result:
@@ -84,6 +62,38 @@ class Gates:
         from cleanai_onnx.validation import judge
 
         return replace(result, gates=judge(result, self.gates, self.baseline))
+
+
+def gates_of_settings(settings: Settings) -> tuple[Gate, ...]:
+    """Read the gates of a file and of the command line.
+
+    A gate of the command line for the whole model takes the place of the file's limit of the same
+    metric and view.
+
+    Raises
+    ------
+    UsageError
+        If a gate is not written as one.
+    """
+    given, table = settings["fail-under"], settings["gates"]
+    gates: tuple[Gate, ...] = ()
+    if not given and not table:
+        return gates
+
+    from cleanai_onnx.validation import gates_of_table, gates_of_text
+
+    if given:
+        gates = gates_of_text(given, *_place(settings.origin("fail-under"), "fail-under"))
+    if table:
+        replaced = {(gate.metric, gate.view, gate.kind, gate.bound) for gate in gates}
+        kept = (
+            gate
+            for gate in gates_of_table(table, *_place(settings.origin("gates"), "gates"))
+            if gate.layers is not None
+            or (gate.metric, gate.view, gate.kind, gate.bound) not in replaced
+        )
+        gates = (*kept, *gates)
+    return gates
 
 
 def _place(origin: str, name: str) -> tuple[str, str]:
@@ -106,14 +116,27 @@ def _refuse_lone_baseline(settings: Settings) -> None:
 
 def concluded(result: Result, written: Iterable[Path], *, quiet: bool) -> int:
     """Show the summary of a result, or only the gates that failed, and return the exit code."""
-    code = 0 if result.passed else FAILED
+    from cleanai_onnx.report.terminal import summary
+
+    return ended(result.gates, lambda console: summary(result, console), written, quiet=quiet)
+
+
+def ended(
+    gates: Sequence[GateOutcome],
+    summary: Callable[[Console], None],
+    written: Iterable[Path],
+    *,
+    quiet: bool,
+) -> int:
+    """Show a summary, or only the gates that failed, and return the exit code."""
+    failed = [outcome for outcome in gates if not outcome.passed]
+    code = FAILED if failed else 0
     if quiet:
-        for outcome in result.gates:
-            if not outcome.passed:
-                say(f"cleanai-onnx: gate failed: {harmless(outcome.text)}")
+        for outcome in failed:
+            say(f"cleanai-onnx: gate failed: {harmless(outcome.text)}")
         return code
     try:
-        show_result(result, written)
+        show(summary, written)
     except BrokenPipeError:
         if not code:
             raise

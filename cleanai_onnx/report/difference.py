@@ -14,7 +14,16 @@ from cleanai_onnx.report.names import named, ranges
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["DifferenceLines", "as_json", "changed", "figure", "headings", "matched_by", "signed"]
+__all__ = [
+    "DifferenceLines",
+    "as_json",
+    "changed",
+    "figure",
+    "headings",
+    "matched_by",
+    "most_changed",
+    "signed",
+]
 
 _LAYERS = 5
 _NAMES = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cleanai_onnx.report import figures
 from cleanai_onnx.report.digest import VIEWS, Figure, other_totals, verdicts
 from cleanai_onnx.report.names import named
-from cleanai_onnx.report.pdf_gates import draw_gates
+from cleanai_onnx.report.pdf_gates import draw_outcomes
 from cleanai_onnx.report.pdf_grid import GridColumn, draw_grid
 from cleanai_onnx.report.pdf_sheet import (
     ACCENT,
@@ -50,7 +50,7 @@ def draw_cover(sheet: Sheet, result: Result) -> None:
     )
     sheet.line(LEFT, 46, RIGHT, 46, ACCENT, 0.5)
     _draw_facts(sheet, result)
-    draw_gates(sheet, result)
+    draw_outcomes(sheet, result.gates)
     _draw_verdict(sheet, result)
     _draw_other_totals(sheet, result)
 

@@ -35,21 +35,23 @@ _PROFILED_COVERAGES = (
     "nbc-suite", "snac", "kmnc", "idc", "idc-classes", "idc-deepimportance-2020", "lsc", "dsc",
 )  # fmt: skip
 _SURPRISE = ("lsa", "dsa", "mdsa")
+_OF_TWO_MODELS = ("difference", "relative-difference")
 PROFILED = frozenset((*_PROFILED_COVERAGES, *_SURPRISE))
 """Metrics that need what training images taught."""
 
 METRICS: Mapping[str, Kind | None] = {
-    **dict.fromkeys((*_COVERAGES, *_PROFILED_COVERAGES), "ratio"),
-    **dict.fromkeys(("tknc", *_SURPRISE, "parity"), "value"),
+    **dict.fromkeys((*_COVERAGES, *_PROFILED_COVERAGES, "agreement"), "ratio"),
+    **dict.fromkeys(("tknc", *_SURPRISE, "parity", *_OF_TWO_MODELS), "value"),
     **dict.fromkeys(("dead-channels", "skipped-images"), None),
 }
 """What a gate can look at, and the kind of its number; None: a count or a share, as the limit is
 written."""
 
-_AT_MOST = frozenset((*_SURPRISE, "parity", "dead-channels", "skipped-images"))
+_AT_MOST = frozenset((*_SURPRISE, *_OF_TWO_MODELS, "parity", "dead-channels", "skipped-images"))
 """For these a limit without further words is the largest value allowed."""
-_WITHOUT_VIEW = frozenset(("dead-channels", "skipped-images", "parity"))
-_WITHOUT_LAYERS = frozenset(("skipped-images", "parity"))
+_WITHOUT_LAYERS = frozenset(("agreement", *_OF_TWO_MODELS, "skipped-images", "parity"))
+_WITHOUT_VIEW = _WITHOUT_LAYERS | {"dead-channels"}
+_WITHOUT_BASELINE = frozenset(("agreement", *_OF_TWO_MODELS))
 _BOUNDS: tuple[Bound, ...] = get_args(Bound)
 _KEYS = ("metric", "view", "layers", *_BOUNDS)
 _LONGEST = 200
@@ -220,6 +222,8 @@ def _gate(
     if layers is not None and metric in _WITHOUT_LAYERS:
         raise UsageError(f"{where}: {metric} has no layers: leave them out.")
     bound = bound or ("max" if metric in _AT_MOST else "min")
+    if metric in _WITHOUT_BASELINE and bound not in ("min", "max"):
+        raise UsageError(f"{where}: {metric} compares two models itself: give it min or max.")
     number, kind = _limit(limit, metric, bound, where)
     found: View | None = None if view is None else ("unit" if view == "unit" else "channel")
     return Gate(metric, found, layers, bound, number, kind, text[:_LONGEST], origin)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
+from cleanai_onnx.difference import OutputAgreement
 from cleanai_onnx.result import GateOutcome, Result, View
 from cleanai_onnx.validation.gate import PROFILED, Gate
 from cleanai_onnx.validation.matching import match_layers
@@ -42,7 +43,10 @@ class _UnknownError(Exception):
 
 
 def judge(
-    result: Result, gates: Iterable[Gate], baseline: Result | None = None
+    result: Result,
+    gates: Iterable[Gate],
+    baseline: Result | None = None,
+    outputs: OutputAgreement | None = None,
 ) -> tuple[GateOutcome, ...]:
     """Return what becomes of each gate.
 
@@ -55,15 +59,19 @@ def judge(
     baseline
         An earlier result, perhaps of another model, for the gates that limit a change. Without one
         they do not pass.
+    outputs
+        How far the model's outputs are from those of the baseline's model, for the gates of that.
     """
-    return tuple(_judged(result, gate, baseline) for gate in gates)
+    return tuple(_judged(result, gate, baseline, outputs) for gate in gates)
 
 
-def _judged(result: Result, gate: Gate, baseline: Result | None) -> GateOutcome:
+def _judged(
+    result: Result, gate: Gate, baseline: Result | None, outputs: OutputAgreement | None
+) -> GateOutcome:
     view = gate.view
     held: list[Held] = []
     try:
-        measure = _measure(result, gate)
+        measure = _measure(result, gate, outputs)
         view = measure.view
         readings = _readings(result, gate, measure)
         olds = _baselines(result, gate, measure, readings, baseline)
@@ -98,8 +106,10 @@ def _judged(result: Result, gate: Gate, baseline: Result | None) -> GateOutcome:
 # What is looked at
 
 
-def _measure(result: Result, gate: Gate) -> Measure:
+def _measure(result: Result, gate: Gate, outputs: OutputAgreement | None = None) -> Measure:
     """Return the numbers that a gate looks at."""
+    if gate.metric in ("agreement", "difference", "relative-difference"):
+        return _of_model(gate, *_of_outputs(gate, outputs))
     if gate.metric == "dead-channels":
         return of_firing(result, "ratio" if gate.kind == "ratio" else "count")
     if gate.metric == "skipped-images":
@@ -133,6 +143,19 @@ def _measure(result: Result, gate: Gate) -> Measure:
 def _of_model(gate: Gate, number: Number | None, why: str) -> Measure:
     reading = Reading((), "", number, why)
     return Measure(gate.metric, None, gate.kind, reading, (), {})
+
+
+def _of_outputs(gate: Gate, outputs: OutputAgreement | None) -> tuple[Number | None, str]:
+    if outputs is None:
+        return None, "there are not two models whose outputs were compared (cleanai-onnx compare)"
+    if gate.metric == "agreement":
+        if outputs.agreeing is None or not outputs.images:
+            return None, "the outputs have no classes"
+        return Fraction(outputs.agreeing, outputs.images), ""
+    if outputs.not_finite:
+        return None, f"the outputs of {outputs.not_finite:,} images are not finite"
+    found = outputs.maximum if gate.metric == "difference" else outputs.relative
+    return (None, "there is none") if found is None else (exact(found), "")
 
 
 def _why_not_measured(result: Result, gate: Gate) -> str:

@@ -21,6 +21,9 @@ _SUBJECTS = {
     ("dead-channels", "ratio"): "the share of channels that never fired",
     ("skipped-images", "count"): "the number of images that were skipped",
     ("skipped-images", "ratio"): "the share of images that were skipped",
+    ("agreement", "ratio"): "the share of images on which both models have the same arg max",
+    ("difference", "value"): "the largest difference of the two models' outputs",
+    ("relative-difference", "value"): "the largest relative difference of the two models' outputs",
     ("parity", "value"): "the largest difference that the model's record of its conversion claims",
 }
 _SURPRISE = frozenset({"lsa", "dsa", "mdsa"})

@@ -33,6 +33,7 @@ def test_the_metrics_are_those_of_the_tables() -> None:
     without_a_number = {"mnc", "idc-neurons"}
     in_compat_mode = {"idc-deepimportance-2020"}
     others = {"dead-channels", "skipped-images", "parity"}
+    others |= {"agreement", "difference", "relative-difference"}
     known = ({*MEASURED} | profiled | in_compat_mode | others) - without_a_number
     assert set(METRICS) == known
     assert (profiled | in_compat_mode) - without_a_number == NEED_A_PROFILE
