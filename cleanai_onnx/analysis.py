@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -132,7 +133,9 @@ def analyze(
         raise UsageError("learning needs train, the images to learn from.")
     if isinstance(profile, str | Path):
         options["profile"] = str(profile)
-        profile = load_profile(profile)
+        path, profile = profile, load_profile(profile)
+        with open(path, "rb") as stream:
+            options["profile SHA-256"] = hashlib.file_digest(stream, "sha256").hexdigest()
     becoming: dict[str, Any] = {
         "preset": preset,
         "preprocessing": preprocessing,
@@ -197,7 +200,15 @@ def analyze(
     if profile is not None:
         require_same_preprocessing(profile, resolved.fields)
     try:
-        skipped = feed(analyzer, suite, resolved.preprocessing, strict=strict, progress=progress)
+        manifest = inputs.Manifest()
+        skipped = feed(
+            analyzer,
+            suite,
+            resolved.preprocessing,
+            strict=strict,
+            manifest=manifest,
+            progress=progress,
+        )
         result = analyzer.result(
             images=ImageFacts(
                 source=suite.source,
@@ -205,6 +216,7 @@ def analyze(
                 used=analyzer.inputs,
                 skipped=skipped,
                 per_image_table=None if per_image is None else Path(per_image).name,
+                manifest_sha256=manifest.sha256(suite.full_name),
             ),
             preprocessing=resolved.fields,
             notes=resolved.notes,

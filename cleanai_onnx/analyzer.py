@@ -208,6 +208,7 @@ class Analyzer:
         batch: np.ndarray,
         names: Sequence[str] | None = None,
         indexes: Sequence[int] | None = None,
+        hashes: Sequence[str] | None = None,
     ) -> None:
         """Measure inputs as the model takes them.
 
@@ -219,6 +220,8 @@ class Analyzer:
             Names of the inputs in the report; ``input 12`` by default.
         indexes : sequence of int, optional
             Positions of the inputs in the suite; by default they are counted.
+        hashes : sequence of str, optional
+            The SHA-256 of each input's source, in hexadecimal, for the table of images.
 
         Raises
         ------
@@ -227,8 +230,8 @@ class Analyzer:
         ModelError
             If the model fails when it is run.
         UsageError
-            After `close`, or after `result` where that has finished tables of images; or if names
-            or indexes are not as many as inputs.
+            After `close`, or after `result` where that has finished tables of images; or if names,
+            indexes or hashes are not as many as inputs.
         """
         if self._closed:
             raise UsageError("this analyzer is closed: make a new one to measure more.")
@@ -238,15 +241,23 @@ class Analyzer:
         before = self.inputs
         indexes = range(before, before + len(data)) if indexes is None else list(indexes)
         names = [f"input {index}" for index in indexes] if names is None else list(map(str, names))
-        if not len(data) == len(names) == len(indexes):
+        hashes = [""] * len(data) if hashes is None else list(hashes)
+        if not len(data) == len(names) == len(indexes) == len(hashes):
             raise UsageError(
-                f"{len(data)} inputs were given with {len(names)} names and {len(indexes)} indexes."
+                f"{len(data)} inputs were given with {len(names)} names, {len(indexes)} indexes "
+                f"and {len(hashes)} hashes."
             )
         for first in range(0, len(data), self.batch_size):
             part = slice(first, first + self.batch_size)
-            self._measure(data[part], names[part], indexes[part])
+            self._measure(data[part], names[part], indexes[part], hashes[part])
 
-    def _measure(self, data: np.ndarray, names: Sequence[str], indexes: Sequence[int]) -> None:
+    def _measure(
+        self,
+        data: np.ndarray,
+        names: Sequence[str],
+        indexes: Sequence[int],
+        hashes: Sequence[str],
+    ) -> None:
         ran = self._runner.run(data)
         if self._outputs is not None and ran.output is not None:
             self._outputs(ran.output, indexes)
@@ -260,7 +271,9 @@ class Analyzer:
                 )
                 own = [one.family is None for one in self._recorder.criteria]
                 further = np.concatenate([further, added[:, own]], axis=1)
-            self._individuals.add(self._state, figures, ran.activations, names, indexes, further)
+            self._individuals.add(
+                self._state, figures, ran.activations, names, indexes, further, hashes
+            )
 
     def _observed(self, ran: Ran, figures: InputFigures) -> Observed | None:
         """Return what the metrics that need a profile look at; None without one."""
@@ -320,6 +333,9 @@ class Analyzer:
                 subset, columns = self._recorder.facts(subset_file), self._recorder.columns()
         # Where tables were finished, the analyzer is done: no row can be added to them.
         self._closed |= self._individuals.finish(columns)
+        preprocessing = tuple(preprocessing) or (
+            PreprocessingField("values", "as given", "the caller's own batches"),
+        )
         found = self.inputs
         table = None if self._per_image is None else Path(self._per_image).name
         return Result(
@@ -329,10 +345,10 @@ class Analyzer:
                 self._runner.session.provider,
                 self.batch_size,
                 {**self._options, **(options or {})},
+                preprocessing,
             ),
             images=images or ImageFacts("batches", found, found, per_image_table=table),
-            preprocessing=tuple(preprocessing)
-            or (PreprocessingField("values", "as given", "the caller's own batches"),),
+            preprocessing=preprocessing,
             layers=self.layers,
             tables=tables,
             firing=firing,

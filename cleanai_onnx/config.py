@@ -12,12 +12,14 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cleanai_onnx.converters.conversion import ATOL, RTOL
 from cleanai_onnx.errors import UsageError, harmless
+from cleanai_onnx.formats import FORMATS, nearest_format
 
 __all__ = [
     "ALL",
@@ -30,6 +32,7 @@ __all__ = [
     "Settings",
     "Value",
     "gather",
+    "parsed",
 ]
 
 FILES = ("cleanai-onnx.toml", "pyproject.toml")
@@ -323,6 +326,38 @@ def _bounds(value: Any) -> tuple[float, float]:
     return one, other
 
 
+def _reports(value: Any) -> tuple[str, ...]:
+    """Take ``html``, ``html:PATH``, a list of such, or one text with commas between them.
+
+    Raises
+    ------
+    ValueError
+        With a phrase that says what it must be, and what was meant.
+    """
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not items:
+        raise ValueError("must be a list such as pdf,json,html:out.html")
+    for item in items:
+        name = item.partition(":")[0] if isinstance(item, str) else ""
+        if name not in FORMATS:
+            near = nearest_format(name)
+            hint = f" (did you mean {near}?)" if near else ""
+            raise ValueError(f"must be {' or '.join(FORMATS)}, or one with :PATH{hint}")
+        if item.endswith(":"):
+            raise ValueError("must have a path after the colon")
+    return tuple(items)
+
+
+def _attestation(value: Any) -> str | None:
+    """Take the path of a JSON file; true is the default path, written as empty text."""
+    with suppress(ValueError):
+        return "" if _switch(value) else None
+    if not isinstance(value, str) or not value.lower().endswith(".json"):
+        # A flag whose value may be missing takes what follows: never the model or an image.
+        raise ValueError("must be the path of a .json file, or stand last or before another option")
+    return value
+
+
 def _values(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(name): str(text) for name, text in value.items()}
@@ -346,6 +381,12 @@ def _gates(value: Any) -> Any:
 
 OPTIONS: tuple[Option, ...] = (
     Option("output", _text, ".", "output", "folder for the reports, made if need be", "DIR"),
+    Option("report", _reports, ("pdf", "json"), "output",
+           f"a report to write, may be repeated: {', '.join(FORMATS)}; PATH is its file (default: "
+           "pdf and json, in --output)", "TYPE[:PATH]"),
+    Option("attest", _attestation, None, "output",
+           "also write an unsigned in-toto statement of the result, for cosign to sign; PATH is a "
+           ".json file", "PATH"),
     Option("per-image", _switch, False, "output",
            "also write each image's figures for each layer (CSV)", None),
     Option("subset", _text, None, "output",
@@ -549,18 +590,25 @@ def gather(
     found: dict[str, Value] = {option.name: Value(option.default, "default") for option in ALL}
     for origin, table in _from_file(file, folder):
         for key, value in table.items():
-            found[key] = Value(_parsed(key, value, f"{origin}: {key}"), f"file {origin}")
+            found[key] = Value(parsed(key, value, f"{origin}: {key}"), f"file {origin}")
     for variable, text in sorted(environment.items()):
         if variable.startswith(PREFIX) and variable not in INTERNAL:
             key = variable.removeprefix(PREFIX).lower().replace("_", "-")
-            found[key] = Value(_parsed(key, text, variable), f"environment {variable}")
+            found[key] = Value(parsed(key, text, variable), f"environment {variable}")
     for key, value in arguments.items():
         if value is not None:
-            found[key] = Value(_parsed(key, value, f"--{key}"), f"--{key}")
+            found[key] = Value(parsed(key, value, f"--{key}"), f"--{key}")
     return Settings(found)
 
 
-def _parsed(key: str, value: Any, where: str) -> Any:
+def parsed(key: str, value: Any, where: str) -> Any:
+    """Return the value of the option `key`.
+
+    Raises
+    ------
+    UsageError
+        If the value cannot be used or there is no such option; `where` says where it stood.
+    """
     option = _BY_NAME.get(key)
     if option is None:
         near = difflib.get_close_matches(key[:40], _BY_NAME, n=1)

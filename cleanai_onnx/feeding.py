@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from cleanai_onnx import inputs
 from cleanai_onnx.provenance import RunRecord
 from cleanai_onnx.result import SkippedImage
@@ -38,10 +36,9 @@ class Consumer(Protocol):
     def start(self) -> None:
         """Make everything ready that the first batch needs."""
 
-    def update(
-        self, batch: np.ndarray, names: Sequence[str] | None, indexes: Sequence[int] | None
-    ) -> None:
-        """Take a batch."""
+    @property
+    def update(self) -> Callable[..., None]:
+        """Takes a batch, names and indexes, and hashes where they are asked for."""
 
 
 def resolve(
@@ -87,9 +84,13 @@ def feed(
     preprocessing: inputs.Preprocessing | inputs.Unchanged,
     *,
     strict: bool = False,
+    manifest: inputs.Manifest | None = None,
     progress: Progress | None = None,
 ) -> tuple[SkippedImage, ...]:
     """Give all images of a suite to a consumer, and return those that were skipped.
+
+    With a `manifest`, images are hashed while they are read: it gets the hashes, and so does the
+    consumer's `update`, as `hashes`.
 
     Raises
     ------
@@ -99,14 +100,20 @@ def feed(
     consumer.prepare(preprocessing.item_shape, most=len(suite))
     done = progress(len(suite)) if progress is not None else None
     # Decoding starts here, and goes on while the session and the kernels are made.
-    with inputs.stream(suite, preprocessing, consumer.batch_size, strict=strict) as batches:
+    with inputs.stream(
+        suite, preprocessing, consumer.batch_size, strict=strict, hashing=manifest is not None
+    ) as batches:
         consumer.start()
         while True:
             with consumer.record.phase("wait for images"):
                 batch = next(batches, None)
             if batch is None:
                 break
-            consumer.update(batch.data[: batch.valid], batch.names, batch.indexes)
+            further = {}
+            if manifest is not None:
+                manifest.add(batch.indexes, batch.hashes)
+                further["hashes"] = batch.hashes
+            consumer.update(batch.data[: batch.valid], batch.names, batch.indexes, **further)
             if done is not None:
                 done(batches.used + len(batches.skipped))
         return batches.skipped

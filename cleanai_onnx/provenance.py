@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import logging
 import os
 import platform
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from cleanai_onnx._version import __version__
-from cleanai_onnx.result import RunFacts
+from cleanai_onnx.report.json import canonical
+from cleanai_onnx.result import PreprocessingField, RunFacts
 
 __all__ = ["RunRecord", "device_name", "versions"]
 
@@ -60,9 +62,19 @@ class RunRecord:
         return {phase: round(value, 6) for phase, value in self.seconds.items()}
 
     def facts(
-        self, device: str, provider: str, batch_size: int, options: Mapping[str, Any]
+        self,
+        device: str,
+        provider: str,
+        batch_size: int,
+        options: Mapping[str, Any],
+        preprocessing: Sequence[PreprocessingField],
     ) -> RunFacts:
-        """Return the facts of the run so far."""
+        """Return the facts of the run so far.
+
+        Its configuration is what decides on the figures, besides the model and the images: the
+        options, and how images become inputs.
+        """
+        configuration = {"options": options, "preprocessing": preprocessing}
         return RunFacts(
             id=uuid.uuid4().hex,
             started=self.started,
@@ -75,6 +87,7 @@ class RunRecord:
             versions=versions(),
             platform=platform.platform(),
             options=dict(options),
+            configuration_sha256=hashlib.sha256(canonical(configuration)).hexdigest(),
         )
 
 

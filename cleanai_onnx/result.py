@@ -142,6 +142,8 @@ class ImageFacts:
     """The suite: where it came from, how many images were found and used, which were skipped.
 
     `per_image_table` names the file beside the report that has one row for each image.
+    `manifest_sha256` is one hash for all used images and their paths (`inputs/manifest.py` says how
+    it is made); None for batches of the caller's own.
     """
 
     source: str
@@ -149,11 +151,16 @@ class ImageFacts:
     used: int
     skipped: tuple[SkippedImage, ...] = ()
     per_image_table: str | None = None
+    manifest_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The run's identity: when, where, with what, how long. `seconds` maps phases to seconds."""
+    """The run's identity: when, where, with what, how long. `seconds` maps phases to seconds.
+
+    `configuration_sha256` is that of the options and the preprocessing, as JSON with sorted keys
+    and without spaces; empty in results of early versions.
+    """
 
     id: str
     started: str
@@ -166,6 +173,7 @@ class RunFacts:
     versions: Mapping[str, str]
     platform: str
     options: Mapping[str, Any]
+    configuration_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "analyzer": "batches",
         "batches": "batches",
         "commands.gating": "gates",
+        "commands.reporting": "output",
         "config": "config-file",
         "converters": "conversion",
         "converters.formats": "conversion-source",

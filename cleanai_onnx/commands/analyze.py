@@ -17,6 +17,7 @@ from cleanai_onnx.commands.parsing import (
     settings_of,
 )
 from cleanai_onnx.commands.profile import learning, require_train
+from cleanai_onnx.commands.reporting import places_of, refuse_same
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
 from cleanai_onnx.errors import UsageError
 
@@ -38,6 +39,7 @@ examples:
   cleanai-onnx model.onnx test/ --train train/
   cleanai-onnx combine a.profile b.profile -o all.profile
   cleanai-onnx model.onnx test/ --subset keep.txt
+  cleanai-onnx model.onnx test/ --report html --report junit:results.xml
   cleanai-onnx model.onnx test/ --fail-under nc=30%,dead-channels=0
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
@@ -79,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = Path(settings["output"])
     stem = f"Analysis_{file_stem(Path(arguments.model).stem)}"
-    paths = {name: folder / f"{stem}.{name}" for name in ("pdf", "json", "csv")}
+    reports = places_of(settings["report"], settings["attest"], folder, stem)
+    paths = {"csv": folder / f"{stem}.csv"}
     if settings["per-image"]:
         paths["layers"] = folder / f"{stem}_layers.csv"
     if settings["subset"] is not None:
@@ -88,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "--subset-metrics needs --subset, which names the file to write.", slug="subset"
         )
-    check_model_and_output(arguments.model, paths.values())
+    written = [*(path for _, path in reports), *paths.values()]
+    refuse_same(written, [arguments.model])
+    check_model_and_output(arguments.model, written)
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)
     with report.all_or_nothing(), progress_bar(settings, *titles) as progress:
@@ -102,9 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
         result = gates.judged(result)
-        for name in ("json", "pdf"):
-            report.write(result, name, paths[name])
-    return concluded(result, paths.values(), quiet=settings["quiet"])
+        for name, path in reports:
+            report.write(result, name, path)
+    return concluded(result, written, quiet=settings["quiet"])
 
 
 def analysis_options(settings: config.Settings) -> dict[str, Any]:

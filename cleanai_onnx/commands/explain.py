@@ -18,7 +18,7 @@ from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, 
 
 __all__ = ["parser", "run"]
 
-NOT_TAKEN = frozenset({"no-relevance", "per-image", "subset", "taps"})
+NOT_TAKEN = frozenset({"attest", "no-relevance", "per-image", "report", "subset", "taps"})
 """Options of the analysis that this command has no use for."""
 
 

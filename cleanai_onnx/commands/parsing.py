@@ -13,6 +13,7 @@ __all__ = [
     "Parser",
     "add_general",
     "add_groups",
+    "add_images",
     "add_model_and_images",
     "add_options",
     "image_options",
@@ -28,8 +29,9 @@ GROUPS: dict[config.Group, str] = {
     "gates": "gates",
     "run": "run",
 }
-REPEATED = frozenset({"input-value", "input-shape", "layer"})
+REPEATED = frozenset({"input-value", "input-shape", "layer", "report"})
 """Options whose flag may be given several times."""
+VALUE_MAY_BE_MISSING = frozenset({"attest"})
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,13 +48,18 @@ class Parser(argparse.ArgumentParser):
 def add_model_and_images(parser: argparse.ArgumentParser) -> None:
     """Add the model, the images, and what every command that takes options has."""
     parser.add_argument("model", help="the ONNX file")
+    add_images(parser)
+    add_general(parser)
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add the images."""
     parser.add_argument(
         "images",
         nargs="+",
         help="a folder of images, an image, a glob pattern, a .txt file that lists such, a .npy or "
         ".npz file, a .zip or .tar archive, a .parquet file, a saved dataset, or a URL of these",
     )
-    add_general(parser)
 
 
 def add_general(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +85,8 @@ def add_options(group: Any, options: Iterable[config.Option]) -> None:
             keywords |= {"action": "store_const", "const": True}
         elif option.name in REPEATED:
             keywords |= {"action": "append", "metavar": option.metavar}
+        elif option.name in VALUE_MAY_BE_MISSING:
+            keywords |= {"nargs": "?", "const": True, "metavar": option.metavar}
         else:
             keywords["metavar"] = option.metavar
             if option.many > 1:

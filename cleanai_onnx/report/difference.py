@@ -63,7 +63,9 @@ def signed(change: float | None, kind: Literal["ratio", "value"]) -> str:
 
 def changed(difference: Difference) -> tuple[MetricChange, ...]:
     """Return the metrics that changed, were measured otherwise, or that only one side has."""
-    return tuple(one for one in difference.metrics if one.change != 0)
+    return tuple(
+        one for one in difference.metrics if one.differs or (one.change != 0 and one.old != one.new)
+    )
 
 
 def most_changed(layers: Sequence[LayerChange], most: int) -> list[LayerChange]:

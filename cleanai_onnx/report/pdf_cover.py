@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cleanai_onnx.report import figures
-from cleanai_onnx.report.digest import VIEWS, Figure, other_totals, verdicts
+from cleanai_onnx.report.digest import VIEWS, Figure, other_totals, tensors, verdicts
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.pdf_gates import draw_outcomes
 from cleanai_onnx.report.pdf_grid import GridColumn, draw_grid
@@ -20,7 +20,7 @@ from cleanai_onnx.report.pdf_sheet import (
     Sheet,
 )
 from cleanai_onnx.report.typesetting import Face, Style
-from cleanai_onnx.result import ModelFacts, Result, TensorFacts
+from cleanai_onnx.result import ModelFacts, Result
 
 __all__ = ["draw_cover"]
 
@@ -101,14 +101,6 @@ def _model_facts(model: ModelFacts, result: Result) -> list[tuple[str, str]]:
         ("Output", tensors(model.outputs)),
         ("Operators", named or figures.NOTHING),
     ]
-
-
-def tensors(facts: tuple[TensorFacts, ...]) -> str:
-    """Return inputs or outputs in words: name, type, shape."""
-    described = [
-        f"{tensor.name}: {tensor.dtype} [{', '.join(map(str, tensor.shape))}]" for tensor in facts
-    ]
-    return "; ".join(described) or figures.NOTHING
 
 
 def _run_facts(result: Result) -> list[tuple[str, str]]:

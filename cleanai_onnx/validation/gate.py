@@ -23,7 +23,16 @@ from cleanai_onnx.errors import UsageError, harmless
 from cleanai_onnx.result import View
 from cleanai_onnx.validation.readings import Kind, exact
 
-__all__ = ["METRICS", "PROFILED", "Bound", "Gate", "gates_of", "gates_of_table", "gates_of_text"]
+__all__ = [
+    "KEYS",
+    "METRICS",
+    "PROFILED",
+    "Bound",
+    "Gate",
+    "gates_of",
+    "gates_of_table",
+    "gates_of_text",
+]
 
 Bound = Literal["min", "max", "max-drop", "max-relative-drop", "max-rise", "max-relative-rise"]
 
@@ -53,7 +62,8 @@ _WITHOUT_LAYERS = frozenset(("agreement", *_OF_TWO_MODELS, "skipped-images", "pa
 _WITHOUT_VIEW = _WITHOUT_LAYERS | {"dead-channels"}
 _WITHOUT_BASELINE = frozenset(("agreement", *_OF_TWO_MODELS))
 _BOUNDS: tuple[Bound, ...] = get_args(Bound)
-_KEYS = ("metric", "view", "layers", *_BOUNDS)
+KEYS = ("metric", "view", "layers", *_BOUNDS)
+"""Of a gate in a file."""
 _LONGEST = 200
 
 
@@ -181,9 +191,9 @@ def _entry(name: str, entry: Any, where: str, origin: str) -> Iterator[Gate]:
         yield _gate(name, None, None, None, entry, f"{name} = {_toml(entry)}", here, origin)
         return
     for key in entry:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(str(key)[:40], _KEYS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(_KEYS)}."
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key)[:40], KEYS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it may have {', '.join(KEYS)}."
             raise UsageError(f"{here}: {_shown(str(key))} is not a key of a gate; {hint}")
     metric, view, layers = (_text_of(entry, key, here) for key in ("metric", "view", "layers"))
     if not metric and not name:

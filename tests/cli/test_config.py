@@ -21,6 +21,8 @@ NO_NUMBER = ("", "x", "nan", "inf", "1e400", True, [1], TABLE)
 NO_TEXT = (True, ["x"], TABLE)
 CASES: dict[str, Case] = {
     "output": ("out", "out", NO_TEXT),
+    "report": ("html", ["html"], ("", ",", "htlm", "html:", [], [3], 3, True, TABLE)),
+    "attest": ("a.json", "a.json", ("a.onnx", "images", 5, ["x"], TABLE)),
     "per-image": ("yes", True, NO_SWITCH),
     "subset": ("keep.txt", "keep.txt", NO_TEXT),
     "no-relevance": ("yes", True, NO_SWITCH),

@@ -272,8 +272,11 @@ def _result(
                 "pair": None,
                 "strict": False,
             },
+            configuration_sha256="5e" * 32,
         ),
-        images=ImageFacts("images/", used + len(skipped), used, skipped, "per_image.csv"),
+        images=ImageFacts(
+            "images/", used + len(skipped), used, skipped, "per_image.csv", "1a" * 32
+        ),
         preprocessing=(
             PreprocessingField("size", "224 x 224", "model input shape"),
             PreprocessingField("resize", "256, bilinear", "--preset torchvision"),
@@ -570,8 +573,9 @@ def hostile_result() -> Result:
             {evil: evil},
             evil,
             {evil: evil},
+            evil,
         ),
-        images=ImageFacts(evil, 30, 12, result.images.skipped, evil),
+        images=ImageFacts(evil, 30, 12, result.images.skipped, evil, evil),
         preprocessing=(PreprocessingField(evil, evil, evil),),
         layers=result.layers,
         tables=(broken_table, *result.tables[1:]),
