@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.relevance import Attribution, Explainer, attribute
     from cleanai_onnx.report import read as load_result
     from cleanai_onnx.result import Result
+    from cleanai_onnx.tracking import log_to_mlflow
     from cleanai_onnx.validation import diff
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "learn",
     "load_profile",
     "load_result",
+    "log_to_mlflow",
     "merge_profiles",
     "save_profile",
 ]
@@ -79,6 +81,7 @@ _HOMES = {
     "compare": ("cleanai_onnx.comparing", "compare"),
     "diff": ("cleanai_onnx.validation", "diff"),
     "Result": ("cleanai_onnx.result", "Result"),
+    "log_to_mlflow": ("cleanai_onnx.tracking", "log_to_mlflow"),
     "load_result": ("cleanai_onnx.report", "read"),
     **{
         name: ("cleanai_onnx.relevance", name) for name in ("Attribution", "Explainer", "attribute")

@@ -387,6 +387,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("attest", _attestation, None, "output",
            "also write an unsigned in-toto statement of the result, for cosign to sign; PATH is a "
            ".json file", "PATH"),
+    Option("mlflow", _switch, False, "output",
+           "log metrics, settings and reports to the active MLflow tracking store", None),
     Option("per-image", _switch, False, "output",
            "also write each image's figures for each layer (CSV)", None),
     Option("subset", _text, None, "output",

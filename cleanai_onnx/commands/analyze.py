@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from cleanai_onnx import commands, config
 from cleanai_onnx._version import __version__
@@ -19,7 +21,12 @@ from cleanai_onnx.commands.parsing import (
 from cleanai_onnx.commands.profile import learning, require_train
 from cleanai_onnx.commands.reporting import places_of, refuse_same
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
-from cleanai_onnx.errors import UsageError
+from cleanai_onnx.errors import UsageError, harmless
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cleanai_onnx.result import Result
 
 __all__ = ["analysis_options", "parser", "run"]
 
@@ -70,6 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, write the reports and show the summary."""
     settings = settings_of(arguments, config.OPTIONS, config.LEARNING)
     require_train(settings)
+    if settings["mlflow"]:
+        from cleanai_onnx.tracking import require_mlflow
+
+        require_mlflow()
     gates = Gates.of(settings)
 
     # Heavy imports come after the arguments were understood.
@@ -109,7 +120,18 @@ def run(arguments: argparse.Namespace) -> int:
         result = gates.judged(result)
         for name, path in reports:
             report.write(result, name, path)
+    if settings["mlflow"]:
+        _track(result, written, quiet=settings["quiet"])
     return concluded(result, written, quiet=settings["quiet"])
+
+
+def _track(result: Result, written: Iterable[Path], *, quiet: bool) -> None:
+    """Log the result to MLflow, and say where."""
+    from cleanai_onnx.tracking import log_to_mlflow
+
+    logged = log_to_mlflow(result, written)
+    if not quiet and sys.stdout is not None:
+        print(f"Logged: run {logged.run_id} of MLflow, {harmless(logged.store)}")
 
 
 def analysis_options(settings: config.Settings) -> dict[str, Any]:

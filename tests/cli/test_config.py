@@ -23,6 +23,7 @@ CASES: dict[str, Case] = {
     "output": ("out", "out", NO_TEXT),
     "report": ("html", ["html"], ("", ",", "htlm", "html:", [], [3], 3, True, TABLE)),
     "attest": ("a.json", "a.json", ("a.onnx", "images", 5, ["x"], TABLE)),
+    "mlflow": ("yes", True, NO_SWITCH),
     "per-image": ("yes", True, NO_SWITCH),
     "subset": ("keep.txt", "keep.txt", NO_TEXT),
     "no-relevance": ("yes", True, NO_SWITCH),
