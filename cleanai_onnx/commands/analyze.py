@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cleanai_onnx import commands, config
 from cleanai_onnx._version import __version__
@@ -22,11 +21,6 @@ from cleanai_onnx.commands.profile import learning, require_train
 from cleanai_onnx.commands.reporting import places_of, refuse_same
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
 from cleanai_onnx.errors import UsageError, harmless
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cleanai_onnx.result import Result
 
 __all__ = ["analysis_options", "parser", "run"]
 
@@ -120,18 +114,16 @@ def run(arguments: argparse.Namespace) -> int:
         result = gates.judged(result)
         for name, path in reports:
             report.write(result, name, path)
-    if settings["mlflow"]:
-        _track(result, written, quiet=settings["quiet"])
-    return concluded(result, written, quiet=settings["quiet"])
+    if not settings["mlflow"]:
+        return concluded(result, written, quiet=settings["quiet"])
 
-
-def _track(result: Result, written: Iterable[Path], *, quiet: bool) -> None:
-    """Log the result to MLflow, and say where."""
     from cleanai_onnx.tracking import log_to_mlflow
 
     logged = log_to_mlflow(result, written)
-    if not quiet and sys.stdout is not None:
-        print(f"Logged: run {logged.run_id} of MLflow, {harmless(logged.store)}")
+    code = concluded(result, written, quiet=settings["quiet"])
+    if not settings["quiet"] and sys.stdout is not None:
+        print(f"Logged:  run {logged.run_id} of MLflow, {harmless(logged.store)}")
+    return code
 
 
 def analysis_options(settings: config.Settings) -> dict[str, Any]:
