@@ -104,7 +104,24 @@ def announce(console: Console, paths: Iterable[Path]) -> None:
 def progress_bar(
     settings: Settings, *titles: str
 ) -> Iterator[Callable[[int], Callable[[int], None]] | None]:
-    """Show a progress bar for each title on standard error, if that is a terminal and it may."""
+    """Show a progress bar for each title on standard error, if that is a terminal and it may.
+
+    With ``--verbose`` the phases of the work are told there too.
+    """
+    if settings["verbose"] and not settings["quiet"]:
+        from cleanai_onnx.commands.telling import phases_told
+
+        with phases_told(), _bar(settings, titles) as start:
+            yield start
+    else:
+        with _bar(settings, titles) as start:
+            yield start
+
+
+@contextmanager
+def _bar(
+    settings: Settings, titles: Iterable[str]
+) -> Iterator[Callable[[int], Callable[[int], None]] | None]:
     silent = settings["quiet"] or settings["no-progress"]
     if silent or sys.stderr is None or not sys.stderr.isatty():
         yield None
