@@ -155,12 +155,19 @@ def analyze(
         # Before anything is learnt, which may take hours.
         suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
         if pair is not None and (isinstance(pair, str) or len(pair) != 2):
-            raise UsageError(f"pair must be the names of two images, not {pair!r}.")
+            raise UsageError(
+                f"pair must be the names of two images, not {pair!r}.", slug="image-name"
+            )
         positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
         if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
-            raise UsageError("--subset lists a path a line; the path of an image here has several.")
+            raise UsageError(
+                "--subset lists a path a line; the path of an image here has several.",
+                slug="subset",
+            )
     elif pair is not None:
-        raise UsageError("pair names images of a folder; batches of your own have no names.")
+        raise UsageError(
+            "pair names images of a folder; batches of your own have no names.", slug="image-name"
+        )
     if train is not None:
         options["train"] = _described(train)
         options |= learning or {}
@@ -267,8 +274,10 @@ def _described(images: Any) -> str | list[str]:
 def _check_subset_file(path: str | Path) -> None:
     """Refuse what cannot be written, or could not be given as images again."""
     if Path(path).suffix.lower() != ".txt":
-        raise UsageError(f"--subset must name a .txt file, not {str(path)[-100:]!a}.")
-    check_destination(path)
+        raise UsageError(
+            f"--subset must name a .txt file, not {str(path)[-100:]!a}.", slug="subset"
+        )
+    check_destination(path, "--subset")
 
 
 def _path(suite: inputs.Suite, index: int) -> str:
@@ -283,7 +292,8 @@ def _path(suite: inputs.Suite, index: int) -> str:
 
 
 def _list(path: str | Path, lines: Iterable[str]) -> None:
-    replace_file(path, b"".join(os.fsencode(line) + b"\n" for line in lines))
+    content = b"".join(os.fsencode(line) + b"\n" for line in lines)
+    replace_file(path, content, "--subset")
 
 
 def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:

@@ -106,9 +106,11 @@ class Analyzer:
         outputs: Callable[[np.ndarray, Sequence[int]], None] | None = None,
     ) -> None:
         if pair is not None and not (len(pair) == 2 and all(is_whole(one, 0) for one in pair)):
-            raise UsageError(f"pair must be the positions of two images, not {pair!r}.")
+            raise UsageError(
+                f"pair must be the positions of two images, not {pair!r}.", slug="image-name"
+            )
         if pair is not None and pair[0] == pair[1]:
-            raise UsageError("--pair needs two different images.")
+            raise UsageError("--pair needs two different images.", slug="image-name")
         self.record = RunRecord()
         self.parameters = parameters or Parameters()
         self._runner = Runner(

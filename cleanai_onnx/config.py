@@ -22,6 +22,7 @@ from cleanai_onnx.errors import UsageError, harmless
 from cleanai_onnx.formats import FORMATS, nearest_format
 
 __all__ = [
+    "ALL",
     "CONVERSION",
     "EXPLANATION",
     "LEARNING",
@@ -86,6 +87,11 @@ class Option:
     help: str
     metavar: str | tuple[str, ...] | None
     many: int = 1
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that the value can be, where these are all there are; otherwise empty."""
+        return self.parse.choices if isinstance(self.parse, _OneOf) else ()
 
 
 @dataclass(frozen=True)
@@ -225,13 +231,20 @@ def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
+@dataclass(frozen=True)
+class _OneOf:
+    """Takes one of some words, which the completion of shells can ask for."""
+
+    choices: tuple[str, ...]
+
+    def __call__(self, value: Any) -> str:
+        if value not in self.choices:
+            raise ValueError(f"must be one of {', '.join(self.choices)}")
         return str(value)
 
-    return parse
+
+def _one_of(*choices: str) -> _OneOf:
+    return _OneOf(choices)
 
 
 def _list(value: Any) -> tuple[str, ...]:
@@ -374,6 +387,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("attest", _attestation, None, "output",
            "also write an unsigned in-toto statement of the result, for cosign to sign; PATH is a "
            ".json file", "PATH"),
+    Option("mlflow", _switch, False, "output",
+           "log metrics, settings and reports to the active MLflow tracking store", None),
     Option("per-image", _switch, False, "output",
            "also write each image's figures for each layer (CSV)", None),
     Option("subset", _text, None, "output",
@@ -382,6 +397,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("no-relevance", _switch, False, "output",
            "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),
+    Option("verbose", _switch, False, "output",
+           "say what is being done, and how long it took, on standard error", None),
     Option("no-progress", _switch, False, "output", "show no progress bar", None),
     Option("taps", _list, ("activations",), "model",
            "what to measure: activations, last-call (one for each module, as CleanAI does), "
@@ -517,8 +534,9 @@ TABLES: tuple[Option, ...] = (
 )  # fmt: skip
 """Tables of a configuration file, which no flag can hold."""
 
-_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING, *TABLES)
-_BY_NAME = {option.name: option for option in _ALL}
+ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING, *TABLES)
+"""Every option of every command; each name is there once."""
+_BY_NAME = {option.name: option for option in ALL}
 
 
 @dataclass(frozen=True)
@@ -549,6 +567,7 @@ def gather(
     arguments: Mapping[str, Any],
     environment: Mapping[str, str] | None = None,
     file: str | Path | None = None,
+    folder: str | Path = "",
 ) -> Settings:
     """Return the settings of a run.
 
@@ -560,7 +579,9 @@ def gather(
         By default that of the process.
     file : path, optional
         A configuration file; by default `cleanai-onnx.toml` or the `[tool.cleanai-onnx]` table of
-        `pyproject.toml` in the current folder.
+        `pyproject.toml` in `folder`.
+    folder : path, optional
+        By default the current one.
 
     Raises
     ------
@@ -568,8 +589,8 @@ def gather(
         If a value cannot be used or a key is unknown; the nearest known one is named.
     """
     environment = os.environ if environment is None else environment
-    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in _ALL}
-    for origin, table in _from_file(file):
+    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in ALL}
+    for origin, table in _from_file(file, folder):
         for key, value in table.items():
             found[key] = Value(parsed(key, value, f"{origin}: {key}"), f"file {origin}")
     for variable, text in sorted(environment.items()):
@@ -594,14 +615,16 @@ def parsed(key: str, value: Any, where: str) -> Any:
     if option is None:
         near = difflib.get_close_matches(key[:40], _BY_NAME, n=1)
         hint = f"; did you mean {_spelt(near[0], where)}?" if near else "."
-        raise UsageError(f"{_shown(where)} is not an option{hint}")
+        raise UsageError(f"{_shown(where)} is not an option{hint}", slug="unknown-option")
     try:
         return option.parse(value)
     except ValueError as error:
         # A flag that may be repeated comes as a list even if it was given once.
         once = where.startswith("--") and isinstance(value, list) and len(value) == 1
         given = value[0] if once else value
-        raise UsageError(f"{_shown(where)} {error}, not {_shown(str(given))!r}.") from None
+        raise UsageError(
+            f"{_shown(where)} {error}, not {_shown(str(given))!r}.", slug="option-value"
+        ) from None
 
 
 def _spelt(name: str, where: str) -> str:
@@ -614,13 +637,13 @@ def _shown(text: str) -> str:
     return harmless(text[:100]) + "…" * (len(text) > 100)
 
 
-def _from_file(file: str | Path | None) -> list[tuple[str, Mapping[str, Any]]]:
+def _from_file(file: str | Path | None, folder: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
     if file is not None:
         if str(file) == "":
             raise UsageError("--config is empty: give the path of a file.")
         return [_read(Path(file))]
     for name in FILES:
-        path = Path(name)
+        path = Path(folder, name)
         if path.is_file():
             origin, table = _read(path)
             if table or path.name != "pyproject.toml":

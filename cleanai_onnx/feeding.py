@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Consumer", "Progress", "feed", "resolve"]
 
+LOG = logging.getLogger(__name__)
 Progress = Callable[[int], Callable[[int], None]]
 """Called with the number of images; what it returns is called with how many of them are done."""
 
@@ -60,7 +62,7 @@ def resolve(
     preset, preprocessing, preprocessing_file, preprocessing_config
         See `cleanai_onnx.analyze`.
     """
-    return inputs.resolve_preprocessing(
+    resolved = inputs.resolve_preprocessing(
         image_input,
         given=preprocessing or {},
         config=preprocessing_config,
@@ -70,6 +72,10 @@ def resolve(
         metadata=metadata,
         suite=suite,
     )
+    LOG.info("%d images from %s", len(suite), suite.source)
+    for field in resolved.fields:
+        LOG.info("%s: %s (%s)", field.name, field.value, field.origin)
+    return resolved
 
 
 def feed(

@@ -490,9 +490,10 @@ class GateOutcome:
     gate
         The gate as its author wrote it, such as ``nc/channel >= 30%``.
     metric
-        The id of a table, such as ``"nc"``, or what else a gate can look at: ``"dead-channels"``,
-        ``"skipped-images"``, ``"lsa"``, ``"dsa"``, ``"mdsa"`` (of the most surprising image) or
-        ``"parity"``.
+        The id of a table, such as ``"nc"`` (of ``"lsa"``, ``"dsa"`` and ``"mdsa"`` the most
+        surprising image), or what else a gate can look at: ``"dead-channels"``,
+        ``"skipped-images"``, ``"parity"``; of two models ``"agreement"``, ``"difference"`` and
+        ``"relative-difference"``.
     view
         The neuron view, where the metric has one.
     layers

@@ -120,7 +120,8 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, keep_data: bool 
     try:
         model = _checked(data, file, directory)
     except ModelError as error:
-        raise ModelError(f"{shown_file(file)}: {error}") from error.__cause__
+        sentence = f"{shown_file(file)}: {error}"
+        raise ModelError(sentence, slug=error.slug) from error.__cause__
     return model if keep_data else replace(model, data=None)
 
 

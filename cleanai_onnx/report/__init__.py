@@ -6,6 +6,7 @@ and one line in `cleanai_onnx.formats`. Modules are imported when their format i
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,8 @@ __all__ = [
     "require",
     "write",
 ]
+
+LOG = logging.getLogger(__name__)
 
 
 def render(result: Result, format: str) -> bytes:
@@ -68,6 +71,7 @@ def write(result: Result, format: str, path: str | Path) -> Path:
     OutputError
         If the file cannot be written there.
     """
+    LOG.info("write %s", path)
     return replace_file(path, render(result, format))
 
 
