@@ -71,8 +71,8 @@ class TestVerbose:
         assert "4 images from im" in lines
         assert any(line.startswith("scale: 1/255") for line in lines)
         assert [line for line in lines if line.startswith("write ")] == [
-            "write Analysis_m.json",
             "write Analysis_m.pdf",
+            "write Analysis_m.json",
         ]
         begin = lines.index("in all; of these:")
         assert lines[begin + 1 : -1] == phases
