@@ -70,7 +70,7 @@ class TestVerbose:
         assert len(set(phases)) == len(phases)
         assert "4 images from im" in lines
         assert any(line.startswith("scale: 1/255") for line in lines)
-        assert [line for line in lines if line.startswith("write ")] == [
+        assert sorted(line for line in lines if line.startswith("write ")) == [
             "write Analysis_m.json",
             "write Analysis_m.pdf",
         ]
