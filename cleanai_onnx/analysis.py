@@ -277,7 +277,7 @@ def _check_subset_file(path: str | Path) -> None:
         raise UsageError(
             f"--subset must name a .txt file, not {str(path)[-100:]!a}.", slug="subset"
         )
-    check_destination(path)
+    check_destination(path, "--subset")
 
 
 def _path(suite: inputs.Suite, index: int) -> str:
@@ -292,7 +292,8 @@ def _path(suite: inputs.Suite, index: int) -> str:
 
 
 def _list(path: str | Path, lines: Iterable[str]) -> None:
-    replace_file(path, b"".join(os.fsencode(line) + b"\n" for line in lines))
+    content = b"".join(os.fsencode(line) + b"\n" for line in lines)
+    replace_file(path, content, "--subset")
 
 
 def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:

@@ -17,7 +17,7 @@ from cleanai_onnx.commands.parsing import (
     image_options,
     settings_of,
 )
-from cleanai_onnx.commands.profile import learning, require_train
+from cleanai_onnx.commands.profile import LEARNING, learning, require_train
 from cleanai_onnx.commands.reporting import places_of, refuse_same
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
 from cleanai_onnx.errors import UsageError, harmless
@@ -60,10 +60,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"cleanai-onnx {__version__}")
     add_model_and_images(made)
     add_groups(made, lambda _: True)
-    add_options(
-        made.add_argument_group("learning (with --train; as in the command profile)"),
-        config.LEARNING,
-    )
+    add_options(made.add_argument_group(LEARNING), config.LEARNING)
     return made
 
 
@@ -98,7 +95,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
     written = [*(path for _, path in reports), *paths.values()]
     refuse_same(written, [arguments.model])
-    check_model_and_output(arguments.model, written)
+    for name, _ in reports:
+        report.require(name)
+    # The list of the subset is checked with the images, as another flag names it.
+    checked = [path for path in written if path != paths.get("subset")]
+    check_model_and_output(arguments.model, checked)
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)
     with report.all_or_nothing(), progress_bar(settings, *titles) as progress:

@@ -20,6 +20,7 @@ from cleanai_onnx.commands.parsing import (
     add_options,
     settings_of,
 )
+from cleanai_onnx.commands.profile import LEARNING, require_train
 from cleanai_onnx.commands.showing import announce, make_console, say
 from cleanai_onnx.config import Settings
 from cleanai_onnx.errors import UsageError, harmless
@@ -45,13 +46,17 @@ def parser() -> argparse.ArgumentParser:
     add_options(made, config.CONVERSION)
     made.add_argument("--reports", dest="output", metavar="DIR", help="with --analyze: folder")
     add_general(made)
+    add_options(made.add_argument_group(LEARNING), config.LEARNING)
     add_groups(made, lambda one: one.name != "output")
     return made
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert and say so; go on to the analysis if that was asked for."""
-    settings = settings_of(arguments, config.OPTIONS, config.CONVERSION)
+    settings = settings_of(arguments, config.OPTIONS, config.CONVERSION, config.LEARNING)
+    require_train(settings)
+    if arguments.analyze is None and settings.origin("train").startswith("--"):
+        raise UsageError("--train needs --analyze, the images to measure.")
 
     from cleanai_onnx.converters.conversion import ConversionError
 

@@ -44,15 +44,18 @@ def point_at_nothing(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def check_model_and_output(model: str, targets: Iterable[Path]) -> None:
-    """Fail before the long part where the reports could not be written in the end."""
+def check_model_and_output(model: str, targets: Iterable[Path], flag: str = "--output") -> None:
+    """Fail before the long part where the files could not be written in the end.
+
+    `flag` is the option that names another place for them.
+    """
     from cleanai_onnx.report import check_destination
 
     if not model:
         raise UsageError("the name of the model file is empty: give the path of an .onnx file.")
     if os.path.isfile(model):
         for target in targets:
-            check_destination(target)
+            check_destination(target, flag)
 
 
 def show(summary: Callable[[Console], None], written: Iterable[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,7 +67,8 @@ def verdicts(result: Result) -> tuple[Verdict, ...]:
 def figure(table: Table) -> Figure:
     """Return the coverage in the table's total row.
 
-    The counts beside a ratio are the last two counts before it: covered, total.
+    The counts beside a ratio are the last two counts before it: covered, total. Where their
+    quotient is another, what is covered stands in several columns.
     """
     if table.total is None:
         return Figure(None, None, None)
@@ -79,6 +81,9 @@ def figure(table: Table) -> Figure:
             ratio = float(cell) if isinstance(cell, int | float) else None
             break
     covered, total = counts[-2:] if len(counts) > 1 else (None, None)
+    if ratio is not None and math.isfinite(ratio) and covered is not None and total:
+        # Where corners below and above are counted apart, the ratio has their sum.
+        covered = covered if covered / total == ratio else round(ratio * total)
     return Figure(covered, total, ratio)
 
 
