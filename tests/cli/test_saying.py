@@ -71,9 +71,9 @@ class TestVerbose:
         assert len(set(phases)) == len(phases)
         assert "4 images from im" in lines
         assert any(line.startswith("scale: 1/255") for line in lines)
-        assert sorted(line for line in lines if line.startswith("write ")) == [
-            "write Analysis_m.json",
+        assert [line for line in lines if line.startswith("write ")] == [
             "write Analysis_m.pdf",
+            "write Analysis_m.json",
         ]
         begin = lines.index("in all; of these:")
         assert lines[begin + 1 : -1] == phases
