@@ -82,8 +82,11 @@ def feed(
     *,
     strict: bool = False,
     progress: Progress | None = None,
+    enough: Callable[[], bool] | None = None,
 ) -> tuple[SkippedImage, ...]:
     """Give all images of a suite to a consumer, and return those that were skipped.
+
+    It ends early where `enough`, asked after each batch, says so.
 
     Raises
     ------
@@ -103,4 +106,6 @@ def feed(
             consumer.update(batch.data[: batch.valid], batch.names, batch.indexes)
             if done is not None:
                 done(batches.used + len(batches.skipped))
+            if enough is not None and enough():
+                break
         return batches.skipped

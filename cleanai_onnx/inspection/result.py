@@ -1,0 +1,230 @@
+"""The result of an inspection: scores of one model or of several, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cleanai_onnx.inspection.claims import Claim
+from cleanai_onnx.inspection.exciting import Exciting
+from cleanai_onnx.inspection.scores import Scores, benjamini_hochberg
+from cleanai_onnx.result import LayerFacts, Note, RunFacts, SkippedImage, View
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMNS", "AffinityTable", "Inspection", "ModelInspection", "map_size"]
+
+COLUMNS = {
+    "model": "the model",
+    "layer": "the tensor of the layer",
+    "group": "what is scored: channel, unit, or the layer as a whole",
+    "unit": "its number in the layer; empty for a layer as a whole",
+    "hypothesis": "what it is held against; digit=3 is one category of digit",
+    "measure": "how",
+    "score": "the score; empty where there is none (a neuron that never changes)",
+    "low": "lower end of the 95 % confidence interval of this score alone",
+    "high": "its upper end",
+    "p": "p-value of no relation; empty without a test",
+    "q": "the same corrected for the number of tests of the model and measure "
+    "(Benjamini-Hochberg): the share of false discoveries among all with a q no larger",
+    "inputs": "from how many images",
+}
+"""The columns of the table of affinities, and what they hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class AffinityTable:
+    """What one measure says of all neurons of a model.
+
+    Attributes
+    ----------
+    measure
+        Its id.
+    claims
+        The numbers of its claims.
+    joint
+        Whether the rows are layers; otherwise they are neurons, one layer after the other.
+    scores
+    """
+
+    measure: str
+    claims: tuple[int, ...]
+    joint: bool
+    scores: Scores
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInspection:
+    """What was found in one model.
+
+    Attributes
+    ----------
+    model, sha256
+    layers, view
+        The neurons that were scored.
+    claims
+        What they were held against.
+    tables
+        One for each measure.
+    exciting
+        The images that excite each neuron most, by their number in the suite.
+    inputs, kept
+        How many images were seen; of how many the values were kept for measures of order and fits
+        (None if none of these was asked for).
+    stopped, error
+        Whether it stopped early because all scores were within `error`.
+    run
+    """
+
+    model: str
+    sha256: str
+    layers: tuple[LayerFacts, ...]
+    view: View
+    claims: tuple[Claim, ...]
+    tables: tuple[AffinityTable, ...]
+    exciting: Exciting
+    inputs: int
+    kept: int | None
+    stopped: bool
+    error: float
+    run: RunFacts
+
+    @property
+    def neurons(self) -> list[tuple[int, int]]:
+        """The layer and the number in it of each neuron, as in the rows of the tables."""
+        return [
+            (place, unit)
+            for place, layer in enumerate(self.layers)
+            for unit in range(layer.size(self.view))
+        ]
+
+    def frame(self, called: str | None = None) -> pd.DataFrame:
+        """Return all scores, a row each, with the columns `COLUMNS`.
+
+        `called` is what the model is called in it, by default its own name.
+        """
+        import pandas as pd
+
+        parts = [self._table_frame(table) for table in self.tables]
+        found = pd.concat(parts, ignore_index=True)
+        for name in ("layer", "group", "hypothesis", "measure"):
+            found[name] = found[name].astype("category")
+        found["model"] = pd.Categorical([called or self.model] * len(found))
+        return found[list(COLUMNS)]
+
+    def _table_frame(self, table: AffinityTable) -> pd.DataFrame:
+        import pandas as pd
+
+        scores, count = table.scores, len(table.claims)
+        layer, unit = self._rows(table)
+        rows = len(layer)
+        q = benjamini_hochberg(scores.p)
+
+        def flat(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            """Claim by claim."""
+            return values.T.ravel()
+
+        names = np.array([one.name for one in self.layers], object)
+        units: Any = pd.NA if table.joint else pd.array(np.tile(unit, count), dtype="Int64")
+        found = pd.DataFrame(
+            {
+                "layer": np.tile(names[layer], count),
+                "group": "layer" if table.joint else self.view,
+                "unit": units,
+                "hypothesis": np.repeat(
+                    np.array([self.claims[claim].name for claim in table.claims], object), rows
+                ),
+                "measure": table.measure,
+                **{name: flat(getattr(scores, name)) for name in ("score", "low", "high", "p")},
+                "q": flat(q),
+                "inputs": np.repeat(scores.inputs, rows),
+            }
+        ).astype({"unit": "Int64"})
+        if table.measure == "iou":
+            # Layers without maps have no overlap with a mask.
+            mapped = np.array([map_size(one) is not None for one in self.layers])
+            found = found[np.tile(mapped[layer], count)]
+        return found
+
+    def _rows(self, table: AffinityTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        if table.joint:
+            return np.arange(len(self.layers)), np.zeros(len(self.layers), np.int64)
+        sizes = [layer.size(self.view) for layer in self.layers]
+        layer = np.repeat(np.arange(len(sizes)), sizes)
+        return layer, np.concatenate([np.arange(size) for size in sizes])
+
+    def top(
+        self, table: AffinityTable, claim: int, most: int, *, signed: bool
+    ) -> Iterator[tuple[int, float]]:
+        """Yield the rows with the largest scores for a claim (by number), and the scores.
+
+        With `signed`, a score below zero counts like one above.
+        """
+        scores = table.scores.score[:, table.claims.index(claim)]
+        sizes = np.abs(scores) if signed else scores
+        known = np.flatnonzero(~np.isnan(sizes))
+        for row in known[np.argsort(-sizes[known], kind="stable")[:most]].tolist():
+            yield row, float(scores[row])
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What was found in one model, or in several side by side.
+
+    Attributes
+    ----------
+    models
+        In the order in which they were given.
+    names
+        What each is called, all different.
+    source, found, skipped
+        The images: where from, how many, and which could not be used.
+    notes
+    """
+
+    models: tuple[ModelInspection, ...]
+    names: tuple[str, ...]
+    source: str
+    found: int
+    skipped: tuple[SkippedImage, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """Return all scores of all models, a row each, with the columns `COLUMNS`."""
+        import pandas as pd
+        from pandas.api.types import union_categoricals
+
+        parts = [one.frame(name) for one, name in zip(self.models, self.names, strict=True)]
+        if len(parts) == 1:
+            return parts[0]
+        unions = {
+            name: union_categoricals([part[name] for part in parts])
+            for name in ("model", "layer", "group", "hypothesis", "measure")
+        }
+        plain = pd.concat([part.drop(columns=list(unions)) for part in parts], ignore_index=True)
+        return plain.assign(**unions)[list(COLUMNS)]
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names made different by numbers where they are the same."""
+    found: list[str] = []
+    for name in names:
+        number, called = 1, name
+        while called in found:
+            number += 1
+            called = f"{name} ({number})"
+        found.append(called)
+    return tuple(found)
+
+
+def map_size(layer: LayerFacts) -> tuple[int, int] | None:
+    """Return the height and width of a layer's feature maps; None where it has none."""
+    if len(layer.shape) != 3:
+        return None
+    height, width = (n for axis, n in enumerate(layer.shape) if axis != layer.channel_axis)
+    return height, width
