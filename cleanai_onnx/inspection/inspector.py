@@ -150,6 +150,7 @@ class Inspector:
         self.inputs = 0
         self.enough = False
         self._most: int | None = None
+        self._kept: KeptValues | None = None
         self._waiting: list[tuple[npt.NDArray[np.float32], Floats, npt.NDArray[np.int64]]] = []
         self._keys: list[npt.NDArray[np.uint64]] = []
 
@@ -199,9 +200,8 @@ class Inspector:
         self._overlaps = {
             place: Overlaps.none(self.layers[place].channels, len(self._masks)) for place in mapped
         }
-        self._kept = (
-            KeptValues(neurons, len(self.hypotheses), self._capacity) if self._needs.kept else None
-        )
+        if self._needs.kept:
+            self._kept = KeptValues(neurons, len(self.hypotheses), self._capacity)
         self._stopping = Stopping(self._error, self._least, self._most)
         self._look = self._stopping.first_look()
 
@@ -392,7 +392,7 @@ class Inspector:
 
     def close(self) -> None:
         """Remove the values that were kept."""
-        if self._runner.started and self._kept is not None:
+        if self._kept is not None:
             self._kept.close()
 
 

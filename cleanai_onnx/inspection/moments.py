@@ -69,6 +69,8 @@ class CrossMoments:
         y
             ``(b, K)``, those of the claims, NaN where they are not known.
         """
+        if not len(x):
+            return CrossMoments.none(x.shape[1], y.shape[1])
         known = ~np.isnan(y)
         count = known.sum(axis=0, dtype=np.int64)
         least = np.maximum(count, 1)
