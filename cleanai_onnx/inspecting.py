@@ -12,6 +12,7 @@ import numpy as np
 from cleanai_onnx import inputs, runtime
 from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.errors import UsageError
+from cleanai_onnx.featured_neurons import with_neurons
 from cleanai_onnx.feeding import Progress, feed, resolve
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.inspection import (
@@ -103,6 +104,7 @@ def inspect_models(
     limit: int | None = None,
     seed: int = 0,
     strict: bool = False,
+    pictures: bool = False,
     progress: Progress | None = None,
 ) -> Inspection:
     """Score how well each neuron of a model, or of several, encodes each hypothesis.
@@ -141,6 +143,8 @@ def inspect_models(
     preset, preprocessing, preprocessing_file, preprocessing_config, limit, seed, strict
         See `cleanai_onnx.analyze`; `seed` also chooses the order of the images, and those that
         joint measures hold out.
+    pictures : bool
+        Whether to keep pictures of the images that excite the best neurons most, for the report.
     progress : callable, optional
         See `cleanai_onnx.analyze`; called once for each model.
 
@@ -211,7 +215,10 @@ def inspect_models(
                     enough=partial(getattr, inspector, "enough"),
                 )
                 notes += [note for note in resolved.notes if note not in notes]
-            inspected.append(inspector.result())
+            one = inspector.result()
+            if pictures and suite is not None:
+                one = with_neurons(one, inspector)
+            inspected.append(one)
         finally:
             inspector.close()
     names = distinct([one.model for one in inspected])

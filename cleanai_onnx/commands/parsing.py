@@ -26,7 +26,7 @@ GROUPS: dict[config.Group, str] = {
     "metrics": "metrics",
     "run": "run",
 }
-REPEATED = frozenset({"input-value", "input-shape", "layer"})
+REPEATED = frozenset({"also", "hypotheses", "input-value", "input-shape", "layer"})
 """Options whose flag may be given several times."""
 
 

@@ -374,6 +374,7 @@ class Inspector:
                     tuple(one.claims),
                     isinstance(one.measure, LayerMeasure),
                     one.scores,
+                    one.measure.signed,
                 )
                 for one in scored
             ),
@@ -389,6 +390,14 @@ class Inspector:
                 self._runner.options,
             ),
         )
+
+    def maps(self, batch: npt.NDArray[Any], layer: int) -> npt.NDArray[np.float32] | None:
+        """Return the maps of one of `layers` for a batch: ``(B, C, h, w)``; None if it has none."""
+        if map_size(self.layers[layer]) is None or self._view != "channel":
+            return None
+        ran = self._runner.run(batch)
+        values = np.asarray(ran.activations[self._taken[layer]])[: len(batch)]
+        return maps_of(values, self.layers[layer]).copy()
 
     def close(self) -> None:
         """Remove the values that were kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ __all__ = ["COLUMNS", "AffinityTable", "Inspection", "ModelInspection", "map_siz
 COLUMNS = {
     "model": "the model",
     "layer": "the tensor of the layer",
-    "group": "what is scored: channel, unit, or the layer as a whole",
+    "kind": "what is scored: channel, unit, or the layer as a whole",
     "unit": "its number in the layer; empty for a layer as a whole",
     "hypothesis": "what it is held against; digit=3 is one category of digit",
     "measure": "how",
@@ -50,12 +50,66 @@ class AffinityTable:
     joint
         Whether the rows are layers; otherwise they are neurons, one layer after the other.
     scores
+    signed
+        Whether a score below zero says as much as one above.
     """
 
     measure: str
     claims: tuple[int, ...]
     joint: bool
     scores: Scores
+    signed: bool
+
+    def sizes(self, claim: int) -> npt.NDArray[np.float64]:
+        """Return how much each row says of a claim (by number): its score without a sign."""
+        scores = self.scores.score[:, self.claims.index(claim)]
+        return np.abs(scores) if self.signed else scores
+
+    def top(self, claim: int, most: int) -> list[int]:
+        """Return the rows that say most of a claim, at most so many, the best first."""
+        sizes = self.sizes(claim)
+        known = np.flatnonzero(~np.isnan(sizes))
+        best: list[int] = known[np.argsort(-sizes[known], kind="stable")[:most]].tolist()
+        return best
+
+
+@dataclass(frozen=True)
+class ExcitingImage:
+    """An image that excites a neuron.
+
+    Attributes
+    ----------
+    name
+    value
+        The neuron's.
+    thumbnail
+        PNG; None where the image cannot be shown.
+    overlay
+        PNG of the neuron's map over what the model sees; None where there is none.
+    """
+
+    name: str
+    value: float
+    thumbnail: bytes | None
+    overlay: bytes | None = None
+
+
+@dataclass(frozen=True)
+class FeaturedNeuron:
+    """One of the neurons that encode a claim best, with the images that excite it most.
+
+    Attributes
+    ----------
+    claim
+        Its number.
+    row
+        The neuron's row in the tables.
+    images
+    """
+
+    claim: int
+    row: int
+    images: tuple[ExcitingImage, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +133,8 @@ class ModelInspection:
     stopped, error
         Whether it stopped early because all scores were within `error`.
     run
+    featured
+        What the report shows of single neurons, claim by claim.
     """
 
     model: str
@@ -93,6 +149,7 @@ class ModelInspection:
     stopped: bool
     error: float
     run: RunFacts
+    featured: tuple[FeaturedNeuron, ...] = ()
 
     @property
     def neurons(self) -> list[tuple[int, int]]:
@@ -112,7 +169,7 @@ class ModelInspection:
 
         parts = [self._table_frame(table) for table in self.tables]
         found = pd.concat(parts, ignore_index=True)
-        for name in ("layer", "group", "hypothesis", "measure"):
+        for name in ("layer", "kind", "hypothesis", "measure"):
             found[name] = found[name].astype("category")
         found["model"] = pd.Categorical([called or self.model] * len(found))
         return found[list(COLUMNS)]
@@ -134,7 +191,7 @@ class ModelInspection:
         found = pd.DataFrame(
             {
                 "layer": np.tile(names[layer], count),
-                "group": "layer" if table.joint else self.view,
+                "kind": "layer" if table.joint else self.view,
                 "unit": units,
                 "hypothesis": np.repeat(
                     np.array([self.claims[claim].name for claim in table.claims], object), rows
@@ -158,18 +215,10 @@ class ModelInspection:
         layer = np.repeat(np.arange(len(sizes)), sizes)
         return layer, np.concatenate([np.arange(size) for size in sizes])
 
-    def top(
-        self, table: AffinityTable, claim: int, most: int, *, signed: bool
-    ) -> Iterator[tuple[int, float]]:
-        """Yield the rows with the largest scores for a claim (by number), and the scores.
-
-        With `signed`, a score below zero counts like one above.
-        """
-        scores = table.scores.score[:, table.claims.index(claim)]
-        sizes = np.abs(scores) if signed else scores
-        known = np.flatnonzero(~np.isnan(sizes))
-        for row in known[np.argsort(-sizes[known], kind="stable")[:most]].tolist():
-            yield row, float(scores[row])
+    def ranking(self, claim: int) -> AffinityTable | None:
+        """Return the table that ranks neurons for a claim: the first measure that takes it."""
+        tables = (one for one in self.tables if not one.joint and claim in one.claims)
+        return next(tables, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +253,7 @@ class Inspection:
             return parts[0]
         unions = {
             name: union_categoricals([part[name] for part in parts])
-            for name in ("model", "layer", "group", "hypothesis", "measure")
+            for name in ("model", "layer", "kind", "hypothesis", "measure")
         }
         plain = pd.concat([part.drop(columns=list(unions)) for part in parts], ignore_index=True)
         return plain.assign(**unions)[list(COLUMNS)]

@@ -20,7 +20,7 @@ from cleanai_onnx.report.names import named, printable
 from cleanai_onnx.report.pdf_sheet import CAPTION, H2, LEFT, PANEL, SMALL, WIDTH, Sheet
 from cleanai_onnx.result import FeaturedImage, ImageRelevance, RelevanceFacts, Result
 
-__all__ = ["draw_featured_images"]
+__all__ = ["draw_featured_images", "draw_picture"]
 
 _COLUMNS = 6
 _GUTTER = 4.0
@@ -64,13 +64,13 @@ def draw_featured_images(sheet: Sheet, result: Result) -> None:
                 sheet.y += 7
             for number, (image, name) in enumerate(zip(row, names, strict=True)):
                 x, y = LEFT + number * step, sheet.y + named_at + 0.5
-                _draw_picture(sheet, image.thumbnail, x, "no preview")
+                draw_picture(sheet, image.thumbnail, x, sheet.y, _CARD, "no preview")
                 _draw_name(sheet, image, name, x, width)
                 _draw_pairs(sheet, _scores(result, image), x, y)
                 if columns > 1:
                     right = x + _CARD + _BETWEEN
                     heat_map = None if image.relevance is None else image.relevance.heat_map
-                    _draw_picture(sheet, heat_map, right, "no heat map")
+                    draw_picture(sheet, heat_map, right, sheet.y, _CARD, "no heat map")
                     _draw_pairs(sheet, _shares(image.relevance), right, y)
             sheet.y += height + 3
 
@@ -111,18 +111,20 @@ def _key(facts: RelevanceFacts, featured: Sequence[FeaturedImage]) -> str:
     )
 
 
-def _draw_picture(sheet: Sheet, content: bytes | None, x: float, missing: str) -> None:
-    y = sheet.y
-    sheet.rect(x, y, _CARD, _CARD, PANEL)
+def draw_picture(
+    sheet: Sheet, content: bytes | None, x: float, y: float, side: float, missing: str
+) -> None:
+    """Draw a PNG in a square of so many millimetres, or the words `missing` where there is none."""
+    sheet.rect(x, y, side, side, PANEL)
     picture = _opened(content)
     if picture is None:
-        sheet.text(missing, x, y + _CARD / 2 + 1, CAPTION, _CARD, "center")
+        sheet.text(missing, x, y + side / 2 + 1, CAPTION, side, "center")
     else:
         width, height = picture.size
-        scale = _CARD / max(width, height)
+        scale = side / max(width, height)
         wide, high = width * scale, height * scale
-        sheet.pdf.image(picture, x + (_CARD - wide) / 2, y + (_CARD - high) / 2, wide, high)
-    sheet.frame(x, y, _CARD, _CARD)
+        sheet.pdf.image(picture, x + (side - wide) / 2, y + (side - high) / 2, wide, high)
+    sheet.frame(x, y, side, side)
 
 
 def _draw_name(

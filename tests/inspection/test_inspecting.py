@@ -83,7 +83,7 @@ def test_the_table(tmp_path: Path) -> None:
     assert len(found) == 3 * (6 * len(UNITWISE) + 2)
     assert set(found.inputs) == {70}
     joint = found[found.measure == "probe"]
-    assert set(joint.group) == {"layer"}
+    assert set(joint.kind) == {"layer"}
     assert joint.unit.isna().all()
     assert (joint[joint.layer == "planted"].score == 1).all()
     for _, rows in found.groupby("measure", observed=True):
