@@ -327,13 +327,28 @@ def _notes(
                     f"the {one.inputs:,} images (--keep).",
                 )
             )
+        blank = [
+            claim.name
+            for number, claim in enumerate(one.claims)
+            if (table := one.ranking(number)) is not None and not table.top(number, 1)
+        ]
+        if blank:
+            named = ", ".join(shown(name, 40) for name in blank[:5])
+            notes.append(
+                Note(
+                    "nothing-to-score",
+                    f"{lead}no {one.view} has a score for {len(blank):,} hypotheses ({named}"
+                    f"{', …' if len(blank) > 5 else ''}): their values never change, or are not "
+                    "known.",
+                )
+            )
         tests = sum(int((~np.isnan(table.scores.p)).sum()) for table in one.tables)
         if tests:
             notes.append(
                 Note(
                     "multiple-testing",
                     f"{lead}{tests:,} tests were made: take q, not p. q bounds the share of false "
-                    "discoveries among the tests of a measure (Benjamini-Hochberg).",
+                    "discoveries among the neurons found for a hypothesis (Benjamini-Hochberg).",
                 )
             )
     return notes

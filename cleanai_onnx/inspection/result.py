@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +31,8 @@ COLUMNS = {
     "low": "lower end of the 95 % confidence interval of this score alone",
     "high": "its upper end",
     "p": "p-value of no relation; empty without a test",
-    "q": "the same corrected for the number of tests of the model and measure "
-    "(Benjamini-Hochberg): the share of false discoveries among all with a q no larger",
+    "q": "the same corrected for the number of neurons tested against the hypothesis "
+    "(Benjamini-Hochberg): the share of false discoveries among those with a q no larger",
     "inputs": "from how many images",
 }
 """The columns of the table of affinities, and what they hold."""
@@ -59,6 +60,11 @@ class AffinityTable:
     joint: bool
     scores: Scores
     signed: bool
+
+    @cached_property
+    def q(self) -> npt.NDArray[np.float64]:
+        """The p-values corrected for the number of tests of each claim; as the scores."""
+        return np.stack([benjamini_hochberg(column) for column in self.scores.p.T], axis=1)
 
     def sizes(self, claim: int) -> npt.NDArray[np.float64]:
         """Return how much each row says of a claim (by number): its score without a sign."""
@@ -151,7 +157,7 @@ class ModelInspection:
     run: RunFacts
     featured: tuple[FeaturedNeuron, ...] = ()
 
-    @property
+    @cached_property
     def neurons(self) -> list[tuple[int, int]]:
         """The layer and the number in it of each neuron, as in the rows of the tables."""
         return [
@@ -180,7 +186,6 @@ class ModelInspection:
         scores, count = table.scores, len(table.claims)
         layer, unit = self._rows(table)
         rows = len(layer)
-        q = benjamini_hochberg(scores.p)
 
         def flat(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
             """Claim by claim."""
@@ -198,7 +203,7 @@ class ModelInspection:
                 ),
                 "measure": table.measure,
                 **{name: flat(getattr(scores, name)) for name in ("score", "low", "high", "p")},
-                "q": flat(q),
+                "q": flat(table.q),
                 "inputs": np.repeat(scores.inputs, rows),
             }
         ).astype({"unit": "Int64"})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-__all__ = ["SUFFIXES", "check_table", "neuron_title", "rounded", "show", "write_table"]
+__all__ = ["SUFFIXES", "chance", "check_table", "neuron_title", "rounded", "show", "write_table"]
 
 SUFFIXES = (".csv", ".parquet")
 _ROWS = 12
@@ -104,9 +104,6 @@ def show(inspection: Inspection, console: Console) -> None:
 
 
 def _best(one: ModelInspection) -> list[list[str]]:
-    from cleanai_onnx.inspection.scores import benjamini_hochberg
-
-    adjusted: dict[str, np.ndarray] = {}
     found = []
     for claim, stated in enumerate(one.claims):
         table = one.ranking(claim) or next((t for t in one.tables if claim in t.claims), None)
@@ -117,8 +114,6 @@ def _best(one: ModelInspection) -> list[list[str]]:
             found.append([named(stated.name), figures.NOTHING, table.measure, *["—"] * 3])
             continue
         row, column = best[0], table.claims.index(claim)
-        if table.measure not in adjusted:
-            adjusted[table.measure] = benjamini_hochberg(table.scores.p)
         scores = table.scores
         title = layer_title(one.layers[row]) if table.joint else neuron_title(one, row)
         found.append(
@@ -128,9 +123,7 @@ def _best(one: ModelInspection) -> list[list[str]]:
                 table.measure,
                 rounded(scores.score[row, column]),
                 f"{rounded(scores.low[row, column])} … {rounded(scores.high[row, column])}",
-                figures.NOTHING
-                if np.isnan(adjusted[table.measure][row, column])
-                else f"{adjusted[table.measure][row, column]:.1e}",
+                chance(table.q[row, column]),
             ]
         )
     return found
@@ -140,6 +133,11 @@ def neuron_title(one: ModelInspection, row: int) -> str:
     """Return what to call a neuron: its layer and its number."""
     place, unit = one.neurons[row]
     return f"{layer_title(one.layers[place])} {unit}"
+
+
+def chance(q: float) -> str:
+    """Return a corrected p-value in words."""
+    return figures.NOTHING if np.isnan(q) else f"{q:.1e}"
 
 
 def rounded(score: float) -> str:

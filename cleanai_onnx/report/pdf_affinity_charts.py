@@ -49,14 +49,19 @@ def draw_layers(sheet: Sheet, one: ModelInspection) -> None:
         after=1.5,
     )
     for table in one.tables:
-        claims = table.claims[:_MOST_CLAIMS]
-        best = _best_of_layers(one, table)[:, : len(claims)]
-        for first in range(0, len(claims), _ABREAST):
-            part = slice(first, first + _ABREAST)
+        best = _best_of_layers(one, table)
+        scored = np.flatnonzero(~np.isnan(best).all(axis=0)).tolist()
+        claims = [table.claims[column] for column in scored[:_MOST_CLAIMS]]
+        if not claims:
+            continue
+        best = best[:, scored[:_MOST_CLAIMS]]
+        abreast = -(-len(claims) // -(-len(claims) // _ABREAST))
+        for first in range(0, len(claims), abreast):
+            part = slice(first, first + abreast)
             names = [one.claims[claim].name for claim in claims[part]]
             _draw_matrix(sheet, one, table, names, best[:, part])
-        if len(claims) < len(table.claims):
-            more = len(table.claims) - len(claims)
+        if len(claims) < len(scored):
+            more = len(scored) - len(claims)
             sheet.paragraph(f"{more:,} more hypotheses are in the table.", CAPTION)
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
-import numpy as np
-
 from cleanai_onnx.inspection.result import FeaturedNeuron, ModelInspection
-from cleanai_onnx.inspection.scores import benjamini_hochberg
 from cleanai_onnx.report import figures
-from cleanai_onnx.report.affinities import neuron_title, rounded
+from cleanai_onnx.report.affinities import chance, neuron_title, rounded
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.pdf_grid import GridColumn, draw_grid, grid_height
 from cleanai_onnx.report.pdf_images import draw_picture
@@ -41,14 +38,13 @@ def draw_claims(sheet: Sheet, one: ModelInspection) -> None:
     )
     if not one.featured:
         sheet.paragraph("Batches of your own are not kept, so there are no images.", CAPTION)
-    adjusted = {table.measure: benjamini_hochberg(table.scores.p) for table in one.tables}
     featured = {
         claim: tuple(group)
         for claim, group in groupby(one.featured, key=lambda neuron: neuron.claim)
     }
     shown = sorted(featured) or range(min(len(one.claims), 40))
     for claim in shown:
-        _draw_claim(sheet, one, claim, adjusted, featured.get(claim, ()))
+        _draw_claim(sheet, one, claim, featured.get(claim, ()))
     if len(shown) < len(one.claims) and featured:
         missing = len(one.claims) - 1 - max(shown)
         if missing > 0:
@@ -59,7 +55,6 @@ def _draw_claim(
     sheet: Sheet,
     one: ModelInspection,
     claim: int,
-    adjusted: dict[str, np.ndarray],
     featured: tuple[FeaturedNeuron, ...],
 ) -> None:
     table = one.ranking(claim)
@@ -81,14 +76,13 @@ def _draw_claim(
     ]
     rows = []
     for row in table.top(claim, _NEURONS):
-        q = adjusted[table.measure][row, column]
         scores = table.scores
         rows.append(
             [
                 neuron_title(one, row),
                 rounded(scores.score[row, column]),
                 f"{rounded(scores.low[row, column])} … {rounded(scores.high[row, column])}",
-                figures.NOTHING if np.isnan(q) else f"{q:.1e}",
+                chance(table.q[row, column]),
                 *(rounded(t.scores.score[row, t.claims.index(claim)]) for t in others),
             ]
         )

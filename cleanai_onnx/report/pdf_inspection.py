@@ -102,9 +102,9 @@ def _draw_definitions(sheet: Sheet, inspection: Inspection) -> None:
         sheet.paragraph(f"{measure.id}: {measure.title}", BODY.bold(), after=0)
         sheet.paragraph(measure.definition, CAPTION, most=6)
     sheet.paragraph(
-        "q is the p-value corrected for the number of tests of a model and measure (Benjamini and "
-        "Hochberg 1995): the expected share of false discoveries among all scores with a q no "
-        "larger. A channel's value is the spatial mean of its map.",
+        "q is the p-value corrected for the number of neurons that were tested against the "
+        "hypothesis (Benjamini and Hochberg 1995): the expected share of false discoveries among "
+        "its scores with a q no larger. A channel's value is the spatial mean of its map.",
         CAPTION,
         most=5,
     )
