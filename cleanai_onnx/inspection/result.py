@@ -173,49 +173,52 @@ class ModelInspection:
         """
         import pandas as pd
 
-        parts = [self._table_frame(table) for table in self.tables]
-        found = pd.concat(parts, ignore_index=True)
-        for name in ("layer", "kind", "hypothesis", "measure"):
-            found[name] = found[name].astype("category")
-        found["model"] = pd.Categorical([called or self.model] * len(found))
-        return found[list(COLUMNS)]
+        parts = [self._cells(number) for number in range(len(self.tables))]
+        cells = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        # Of half a million rows, only the numbers of the words are written, not the words.
+        words = {
+            "model": (called or self.model,),
+            "layer": tuple(one.name for one in self.layers),
+            "kind": (self.view, "layer"),
+            "hypothesis": tuple(dict.fromkeys(claim.name for claim in self.claims)),
+            "measure": tuple(table.measure for table in self.tables),
+        }
+        columns: dict[str, Any] = dict(cells)
+        for name, known in words.items():
+            codes: npt.NDArray[np.int64] = cells[name]
+            columns[name] = pd.Categorical.from_codes(codes, pd.Index(known))
+        columns["unit"] = pd.arrays.IntegerArray(cells["unit"], cells["unit"] < 0)
+        return pd.DataFrame({name: columns[name] for name in COLUMNS})
 
-    def _table_frame(self, table: AffinityTable) -> pd.DataFrame:
-        import pandas as pd
-
+    def _cells(self, number: int) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns of a table, claim by claim; words as their numbers."""
+        table = self.tables[number]
         scores, count = table.scores, len(table.claims)
         layer, unit = self._rows(table)
-        rows = len(layer)
-
-        def flat(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            """Claim by claim."""
-            return values.T.ravel()
-
-        names = np.array([one.name for one in self.layers], object)
-        units: Any = pd.NA if table.joint else pd.array(np.tile(unit, count), dtype="Int64")
-        found = pd.DataFrame(
-            {
-                "layer": np.tile(names[layer], count),
-                "kind": "layer" if table.joint else self.view,
-                "unit": units,
-                "hypothesis": np.repeat(
-                    np.array([self.claims[claim].name for claim in table.claims], object), rows
-                ),
-                "measure": table.measure,
-                **{name: flat(getattr(scores, name)) for name in ("score", "low", "high", "p")},
-                "q": flat(table.q),
-                "inputs": np.repeat(scores.inputs, rows),
-            }
-        ).astype({"unit": "Int64"})
-        if table.measure == "iou":
-            # Layers without maps have no overlap with a mask.
-            mapped = np.array([map_size(one) is not None for one in self.layers])
-            found = found[np.tile(mapped[layer], count)]
-        return found
+        names = list(dict.fromkeys(claim.name for claim in self.claims))
+        hypotheses = np.array([names.index(self.claims[claim].name) for claim in table.claims])
+        every = len(layer) * count
+        cells = {
+            "model": np.zeros(every, np.int8),
+            "layer": np.tile(layer, count),
+            "kind": np.full(every, int(table.joint), np.int8),
+            "unit": np.tile(unit, count),
+            "hypothesis": np.repeat(hypotheses, len(layer)),
+            "measure": np.full(every, number, np.int16),
+            **{name: getattr(scores, name).T.ravel() for name in ("score", "low", "high", "p")},
+            "q": table.q.T.ravel(),
+            "inputs": np.repeat(scores.inputs, len(layer)),
+        }
+        if table.measure != "iou":
+            return cells
+        # Layers without maps have no overlap with a mask.
+        mapped = np.array([map_size(one) is not None for one in self.layers])
+        return {name: values[np.tile(mapped[layer], count)] for name, values in cells.items()}
 
     def _rows(self, table: AffinityTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the layer of each row, and the number of its neuron in it; -1 for a layer."""
         if table.joint:
-            return np.arange(len(self.layers)), np.zeros(len(self.layers), np.int64)
+            return np.arange(len(self.layers)), np.full(len(self.layers), -1)
         sizes = [layer.size(self.view) for layer in self.layers]
         layer = np.repeat(np.arange(len(sizes)), sizes)
         return layer, np.concatenate([np.arange(size) for size in sizes])
