@@ -1,26 +1,30 @@
-"""Logistic regression with all claims in one fit, by an accelerated proximal gradient in JAX.
+"""Logistic regression for many claims, with an L1 or an L2 penalty.
 
-Beck and Teboulle, A fast iterative shrinkage-thresholding algorithm for linear inverse problems,
-SIAM J. Imaging Sciences 2(1), 2009, with the restart of O'Donoghue and Candès (2015). The step is
-the inverse of a bound of the curvature, so nothing has to be tuned; the fit ends where no weight
-moves any more. Double precision, switched on for these functions alone.
+With an L2 penalty, all claims are one fit by scipy's L-BFGS: their gradients are one matrix
+product. It walks along the principal axes of the neurons, each in the unit of its own curvature, so that few
+steps are needed. With an L1 penalty, scikit-learn's coordinate descent (Yuan, Ho and Lin, JMLR 13,
+2012) leaves all such methods behind.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fit_binary", "fit_softmax", "standardised"]
+from cleanai_onnx.errors import UsageError
+
+__all__ = ["fit_lasso", "fit_ridge", "standardised"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+Loss: TypeAlias = Callable[[Floats, Floats], tuple[float, Floats]]
+"""From z and y, ``(n, K)``, to the loss and its slope in z."""
 
-_MOST_STEPS = 20_000
-_STILL = 1e-9
-"""The fit ends where no weight moves by more than this, as a part of the largest."""
+_MOST_STEPS = 2_000
+_STILL = 1e-4
+"""The fit ends where no slope is steeper; the steepest at its beginning are about √n."""
 
 
 def standardised(
@@ -35,80 +39,127 @@ def standardised(
     return (train - mean) * factor, (others - mean) * factor
 
 
-def fit_binary(x: Floats, y: Floats, lasso: float, ridge: float) -> tuple[Floats, Floats]:
-    """Fit K logistic regressions.
+def fit_lasso(x: Floats, y: Floats, lasso: float) -> tuple[Floats, Floats]:
+    """Fit K logistic regressions with an L1 penalty, by scikit-learn's coordinate descent.
+
+    Minimises Σ log(1 + exp(-(2y - 1) z)) + λ |w|₁ for each claim; z = xw + b.
 
     Parameters
     ----------
     x
-        ``(n, C)``.
+        ``(n, C)``, columns with mean 0.
     y
-        ``(n, K)``, 0 or 1.
-    lasso, ridge
-        λ₁ and λ₂ of Σ log(1 + exp(-(2y - 1) z)) + λ₁ |w|₁ + λ₂ |w|² / 2 for each claim; z = xw + b,
-        and b is not penalised.
+        ``(n, K)``, 0 or 1, each with both.
+    lasso
+        λ.
+
+    Returns
+    -------
+    weights, intercepts : array
+        ``(C, K)`` and ``(K,)``.
+
+    Raises
+    ------
+    UsageError
+        If scikit-learn is not installed.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise UsageError(
+            "--measures logistic-l1 needs scikit-learn; install it with "
+            "`pip install 'cleanai-onnx[inspect]'`."
+        ) from error
+    # liblinear penalises b too, unless it is made small by its scale.
+    model = LogisticRegression(
+        C=1 / lasso,
+        l1_ratio=1.0,
+        solver="liblinear",
+        tol=1e-6,
+        max_iter=1000,
+        intercept_scaling=1000,
+        random_state=0,
+    )
+    weights, intercepts = np.empty((x.shape[1], y.shape[1])), np.empty(y.shape[1])
+    for place in range(y.shape[1]):
+        model.fit(x, y[:, place])
+        weights[:, place], intercepts[place] = model.coef_[0], model.intercept_[0]
+    return weights, intercepts
+
+
+def fit_ridge(x: Floats, y: Floats, ridge: float, *, categories: bool) -> tuple[Floats, Floats]:
+    """Fit logistic regressions with an L2 penalty.
+
+    Minimises the loss of `fit_lasso`, or the cross-entropy of `categories` that exclude each other,
+    plus λ |w|² / 2.
+
+    Parameters
+    ----------
+    x, y
+        As for `fit_lasso`; of categories, each row of `y` has a single 1.
+    ridge
+        λ.
+    categories
 
     Returns
     -------
     weights, intercepts : array
         ``(C, K)`` and ``(K,)``.
     """
-    return _fit("binary", x, y, lasso, ridge)
+    n = len(x)
+    curvature = 0.5 if categories else 0.25
+    # Along the principal axes, the curvature of the loss is at most that of each axis.
+    if n < x.shape[1]:
+        powers, left = np.linalg.eigh(x @ x.T)
+        kept = powers > 1e-12 * max(powers[-1], 1e-300)
+        axes = x.T @ (left[:, kept] / np.sqrt(powers[kept]))
+    else:
+        powers, axes = np.linalg.eigh(x.T @ x)
+        kept = powers > 1e-12 * max(powers[-1], 1e-300)
+        axes = axes[:, kept]
+    scale = 1 / np.sqrt(curvature * powers[kept] + ridge)
+    design = np.concatenate([(x @ axes) * scale, np.full((n, 1), (curvature * n) ** -0.5)], axis=1)
+    penalty = np.append(ridge * scale**2, 0.0)[:, None]
+    found = _minimum(design, y, _softmax if categories else _binary, penalty)
+    return axes @ (found[:-1] * scale[:, None]), found[-1] * (curvature * n) ** -0.5
 
 
-def fit_softmax(x: Floats, y: Floats, ridge: float) -> tuple[Floats, Floats]:
-    """Fit one multinomial regression to m categories, ``y`` being ``(n, m)`` of 0 and 1."""
-    return _fit("softmax", x, y, 0.0, ridge)
+def _binary(z: Floats, y: Floats) -> tuple[float, Floats]:
+    """Return the loss and its slope in z."""
+    from scipy.special import expit
+
+    return float((np.logaddexp(0, z) - y * z).sum()), expit(z) - y
 
 
-def _fit(loss: str, x: Floats, y: Floats, lasso: float, ridge: float) -> tuple[Floats, Floats]:
-    import jax
+def _softmax(z: Floats, y: Floats) -> tuple[float, Floats]:
+    """Return the loss and its slope in z."""
+    from scipy.special import log_softmax
 
-    # A column of ones carries the intercept. It is as long as the others, so the step suits both.
-    design = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    with jax.enable_x64(True):
-        found = np.asarray(_solver(loss)(design, y, np.float64(lasso), np.float64(ridge)))
-    return found[:-1], found[-1]
+    logarithms = log_softmax(z, axis=1)
+    return float(-(y * logarithms).sum()), np.exp(logarithms) - y
 
 
-@cache
-def _solver(loss: str) -> Any:
-    import jax
-    import jax.numpy as jnp
-    from jax import lax
+def _minimum(x: Floats, y: Floats, loss: Loss, ridge: Floats) -> Floats:
+    """Return the weights ``(C, K)`` of the columns of `x` where loss and penalty are least.
 
-    def residual(z: Any, y: Any) -> Any:
-        chances = jax.nn.softmax(z, axis=1) if loss == "softmax" else jax.nn.sigmoid(z)
-        return chances - y
+    `ridge` is the penalty of each weight, ``(C, 1)``.
+    """
+    from scipy.optimize import minimize
 
-    def solve(x: Any, y: Any, lasso: Any, ridge: Any) -> Any:
-        penalised = jnp.ones((x.shape[1], 1)).at[-1].set(0.0)
+    shape = (x.shape[1], y.shape[1])
 
-        def power(_: Any, v: Any) -> Any:
-            v = x.T @ (x @ v)
-            return v / jnp.linalg.norm(v)
+    def objective(flat: Floats) -> tuple[float, Floats]:
+        w = flat.reshape(shape)
+        value, slope = loss(x @ w, y)
+        penalised = ridge * w
+        return value + float(np.vdot(penalised, w)) / 2, (x.T @ slope + penalised).ravel()
 
-        v = lax.fori_loop(0, 50, power, jnp.ones(x.shape[1]) / x.shape[1] ** 0.5)
-        # The largest eigenvalue from below by the power method, so a little more of it.
-        largest = 1.05 * jnp.linalg.norm(x.T @ (x @ v))
-        step = 1 / (largest * (0.5 if loss == "softmax" else 0.25) + ridge)
-
-        def body(state: Any) -> Any:
-            w, ahead, momentum, count, _ = state
-            gradient = x.T @ residual(x @ ahead, y) + ridge * penalised * ahead
-            new = ahead - step * gradient
-            bound = step * lasso * penalised
-            new = jnp.sign(new) * jnp.maximum(jnp.abs(new) - bound, 0)
-            # Momentum that leads uphill is dropped, for each claim by itself.
-            uphill = jnp.sum((ahead - new) * (new - w), axis=0) > 0
-            momentum = jnp.where(uphill, 1.0, momentum)
-            following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
-            ahead = new + (momentum - 1) / following * (new - w)
-            moved = jnp.abs(new - w).max() / jnp.maximum(jnp.abs(new).max(), 1.0)
-            return new, ahead, following, count + 1, moved
-
-        start = jnp.zeros((x.shape[1], y.shape[1]))
-        state = (start, start, jnp.ones(y.shape[1]), jnp.int32(0), jnp.asarray(jnp.inf))
-        return lax.while_loop(lambda s: (s[3] < _MOST_STEPS) & (s[4] > _STILL), body, state)[0]
-
-    return jax.jit(solve)
+    found = minimize(
+        objective,
+        np.zeros(shape[0] * shape[1]),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": _MOST_STEPS, "maxfun": 2 * _MOST_STEPS, "ftol": 0.0, "gtol": _STILL},
+    )
+    weights: Floats = found.x.reshape(shape)
+    return weights

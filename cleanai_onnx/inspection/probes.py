@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.inspection.fitting import fit_binary, fit_softmax, standardised
+from cleanai_onnx.inspection.fitting import fit_lasso, fit_ridge, standardised
 from cleanai_onnx.inspection.measure import Columns, LayerMeasure, Settings
 from cleanai_onnx.inspection.scores import Confidence, Scores, wilson_interval
 
@@ -44,7 +44,7 @@ def logistic_l1(
     if len(columns) < LEAST_IMAGES or not possible.any():
         return _nothing(count, len(columns))
     known, unseen = standardised(values[train], values[tested])
-    weights, intercepts = fit_binary(known, y[:, possible], PENALTY, 0.0)
+    weights, intercepts = fit_lasso(known, y[:, possible], PENALTY)
     found = np.zeros(truth.shape, bool)
     found[:, possible] = unseen @ weights + intercepts > 0
     right = (found & truth).sum(axis=0)
@@ -74,15 +74,14 @@ def probe(values: Values, columns: Columns, confidence: Confidence, settings: Se
         if one.kind == "binary" and possible[place]
     ]
     if binary:
-        weights, intercepts = fit_binary(known, y[:, binary], 0.0, PENALTY)
+        weights, intercepts = fit_ridge(known, y[:, binary], PENALTY, categories=False)
         found = unseen @ weights + intercepts > 0
         right[binary] = (found == (truth[:, binary] > 0)).mean(axis=0)
     for place in np.flatnonzero(possible).tolist():
         if columns.claims[place].kind == "categorical":
             kinds = np.unique(y[:, place])
-            weights, intercepts = fit_softmax(
-                known, (y[:, place, None] == kinds).astype(np.float64), PENALTY
-            )
+            each = (y[:, place, None] == kinds).astype(np.float64)
+            weights, intercepts = fit_ridge(known, each, PENALTY, categories=True)
             chosen = kinds[(unseen @ weights + intercepts).argmax(axis=1)]
             right[place] = (chosen == truth[:, place]).mean()
     trials = np.full(count, len(tested), np.float64)
