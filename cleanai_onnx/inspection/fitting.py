@@ -1,9 +1,9 @@
 """Logistic regression for many claims, with an L1 or an L2 penalty.
 
 With an L2 penalty, all claims are one fit by scipy's L-BFGS: their gradients are one matrix
-product. It walks along the principal axes of the neurons, each in the unit of its own curvature, so that few
-steps are needed. With an L1 penalty, scikit-learn's coordinate descent (Yuan, Ho and Lin, JMLR 13,
-2012) leaves all such methods behind.
+product. It walks along the principal axes of the neurons, each in the unit of its own curvature, so
+that few steps are needed. With an L1 penalty, scikit-learn's coordinate descent (Yuan, Ho and Lin,
+JMLR 13, 2012) leaves all such methods behind.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ the tables and for queries.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cleanai_onnx.errors import OutputError, UsageError
 from cleanai_onnx.inspection.result import Inspection
+from cleanai_onnx.report.destination import Pending, check_destination, explained
 from cleanai_onnx.report.names import printable
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ def check_database(path: str | Path) -> None:
     OutputError
         If the file is no database, or cannot be written.
     """
-    existed = Path(path).exists()
-    _connected(path).close()
-    if not existed:
-        Path(path).unlink(missing_ok=True)
+    _require_duckdb()
+    if Path(path).exists():
+        _connected(path, path).close()
+    else:
+        check_destination(path)
 
 
 def add_run(inspection: Inspection, frame: pd.DataFrame, path: str | Path) -> Path:
@@ -78,24 +79,38 @@ def add_run(inspection: Inspection, frame: pd.DataFrame, path: str | Path) -> Pa
     UsageError, OutputError
         As `check_database`; then the database is as it was.
     """
-    existed = Path(path).exists()
-    connection = _connected(path)
+    if Path(path).exists():
+        _add(inspection, frame, path, path)
+        return Path(path)
+    try:
+        made = Pending(path)
+    except (OSError, ValueError) as error:
+        raise explained(path, error) from error
+    try:
+        # DuckDB wants to make the file itself.
+        made.temporary.unlink()
+        _add(inspection, frame, made.temporary, path)
+        made.place()
+    except BaseException as error:
+        made.remove()
+        if isinstance(error, OSError):
+            raise explained(path, error) from error
+        raise
+    return Path(path)
+
+
+def _add(inspection: Inspection, frame: pd.DataFrame, file: str | Path, called: str | Path) -> None:
+    connection = _connected(file, called)
     try:
         connection.execute("BEGIN")
         connection.execute(SCHEMA)
         _insert(connection, inspection, frame)
         connection.execute("COMMIT")
-    except BaseException as error:
-        with suppress(Exception):
-            connection.execute("ROLLBACK")
+    except _require_duckdb().Error as error:
+        raise _refused(called, error) from error
+    finally:
+        # What was not committed is not kept.
         connection.close()
-        if not existed:
-            Path(path).unlink(missing_ok=True)
-        if _is_of_duckdb(error) or isinstance(error, OSError):
-            raise _explained(path, error) from error
-        raise
-    connection.close()
-    return Path(path)
 
 
 def _insert(connection: Any, inspection: Inspection, frame: pd.DataFrame) -> None:
@@ -121,26 +136,25 @@ def _insert(connection: Any, inspection: Inspection, frame: pd.DataFrame) -> Non
     connection.unregister("scores")
 
 
-def _connected(path: str | Path) -> Any:
+def _require_duckdb() -> Any:
     try:
         import duckdb
     except ImportError as error:
         raise UsageError(
             "--database needs DuckDB; install it with `pip install 'cleanai-onnx[inspect]'`."
         ) from error
+    return duckdb
+
+
+def _connected(file: str | Path, called: str | Path) -> Any:
+    duckdb = _require_duckdb()
     try:
-        return duckdb.connect(str(path))
-    except Exception as error:
-        raise _explained(path, error) from error
+        return duckdb.connect(str(file))
+    except duckdb.Error as error:
+        raise _refused(called, error) from error
 
 
-def _is_of_duckdb(error: BaseException) -> bool:
-    import duckdb
-
-    return isinstance(error, duckdb.Error)
-
-
-def _explained(path: str | Path, error: BaseException) -> OutputError:
+def _refused(path: str | Path, error: Exception) -> OutputError:
     reason = printable(" ".join(str(error).split()), 200)
     return OutputError(
         f"cannot keep the scores in {printable(str(path), 300)}: {reason.rstrip('.')}; choose "
