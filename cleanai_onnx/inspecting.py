@@ -206,6 +206,7 @@ def inspect_models(
                     inspector.image_input, inspector.model.metadata, model, suite, **becoming
                 )
                 inspector.preprocessing, inspector.suite = resolved.preprocessing, suite
+                inspector.fields = resolved.fields
                 skipped = feed(
                     inspector,
                     suite,

@@ -19,7 +19,7 @@ from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, 
 
 __all__ = ["parser", "run"]
 
-NOT_TAKEN = frozenset({"no-relevance", "output", "per-image", "subset"})
+NOT_TAKEN = frozenset({"attest", "no-relevance", "output", "per-image", "report", "subset"})
 """Options of the analysis that this command has no use for."""
 SHARED = {
     "layers": "layers whose neurons are scored: all (default), last-hidden, names or patterns",
@@ -48,7 +48,9 @@ def parser() -> argparse.ArgumentParser:
     add_options(group, config.INSPECTION)
     shared = (option for option in config.LEARNING if option.name in SHARED)
     add_options(group, (replace(option, help=SHARED[option.name]) for option in shared))
-    add_groups(made, lambda one: one.group != "metrics" and one.name not in NOT_TAKEN)
+    add_groups(
+        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
+    )
     return made
 
 
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     table = Path(arguments.out or f"Affinity_{file_stem(Path(arguments.model).stem)}.csv")
     affinities.check_table(table)
     pdf = table.with_suffix(".pdf")
-    check_model_and_output(arguments.model, [table, pdf])
+    check_model_and_output(arguments.model, [table, pdf], "--out")
     kept = settings["database"]
     if kept is not None:
         database.check_database(kept)
@@ -93,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     with report.all_or_nothing():
         written = [
             affinities.write_table(frame, table),
-            replace_file(pdf, pdf_inspection.render(found)),
+            replace_file(pdf, pdf_inspection.render(found), "--out"),
         ]
         if kept is not None:
             # Within the group: where the database refuses the run, there are no files either.

@@ -125,7 +125,8 @@ def _from_parquet(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
     except ImportError as error:
         raise UsageError(
             "--hypotheses: reading Parquet needs pyarrow; install 'cleanai-onnx[inspect]' or give "
-            "a CSV file."
+            "a CSV file.",
+            slug="package-missing",
         ) from error
     try:
         table = pyarrow.parquet.read_table(path)

@@ -68,7 +68,8 @@ def fit_lasso(x: Floats, y: Floats, lasso: float) -> tuple[Floats, Floats]:
     except ImportError as error:
         raise UsageError(
             "--measures logistic-l1 needs scikit-learn; install it with "
-            "`pip install 'cleanai-onnx[inspect]'`."
+            "`pip install 'cleanai-onnx[inspect]'`.",
+            slug="package-missing",
         ) from error
     # liblinear penalises b too, unless it is made small by its scale.
     model = LogisticRegression(

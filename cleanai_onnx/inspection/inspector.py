@@ -34,7 +34,7 @@ from cleanai_onnx.profiles.learning import chosen_layers
 from cleanai_onnx.profiles.profile import channel_columns
 from cleanai_onnx.profiles.sample import image_keys
 from cleanai_onnx.provenance import RunRecord, device_name
-from cleanai_onnx.result import LayerFacts, View
+from cleanai_onnx.result import LayerFacts, PreprocessingField, View
 from cleanai_onnx.runner import Runner, is_whole, unit_matrix
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ class Inspector:
         )
         self.image_input = self._runner.image_input
         self.preprocessing: inputs.Preprocessing | inputs.Unchanged | None = None
+        self.fields: Sequence[PreprocessingField] = ()
         self.suite: inputs.Suite | None = None
         self.inputs = 0
         self.enough = False
@@ -388,6 +389,7 @@ class Inspector:
                 self._runner.session.provider,
                 self.batch_size,
                 self._runner.options,
+                self.fields,
             ),
         )
 

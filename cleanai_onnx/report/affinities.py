@@ -42,7 +42,8 @@ def check_table(path: Path) -> None:
         except ImportError as error:
             raise UsageError(
                 "--out: writing Parquet needs pyarrow; install 'cleanai-onnx[inspect]', or give a "
-                "name with .csv."
+                "name with .csv.",
+                slug="package-missing",
             ) from error
 
 
@@ -71,7 +72,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
             }
         )
         shown.to_csv(stream, index=False, lineterminator="\r\n", encoding="utf-8")
-    return replace_file(path, stream.getvalue())
+    return replace_file(path, stream.getvalue(), "--out")
 
 
 def show(inspection: Inspection, console: Console) -> None:

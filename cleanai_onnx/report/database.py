@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "add_run", "check_database"]
 
+FLAG = "--database"
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     run VARCHAR PRIMARY KEY, started VARCHAR, tool_version VARCHAR, source VARCHAR,
@@ -68,7 +70,7 @@ def check_database(path: str | Path) -> None:
     if Path(path).exists():
         _connected(path, path).close()
     else:
-        check_destination(path)
+        check_destination(path, FLAG)
 
 
 def add_run(inspection: Inspection, frame: pd.DataFrame, path: str | Path) -> Path:
@@ -85,7 +87,7 @@ def add_run(inspection: Inspection, frame: pd.DataFrame, path: str | Path) -> Pa
     try:
         made = Pending(path)
     except (OSError, ValueError) as error:
-        raise explained(path, error) from error
+        raise explained(path, error, FLAG) from error
     try:
         # DuckDB wants to make the file itself.
         made.temporary.unlink()
@@ -94,7 +96,7 @@ def add_run(inspection: Inspection, frame: pd.DataFrame, path: str | Path) -> Pa
     except BaseException as error:
         made.remove()
         if isinstance(error, OSError):
-            raise explained(path, error) from error
+            raise explained(path, error, FLAG) from error
         raise
     return Path(path)
 
@@ -141,7 +143,8 @@ def _require_duckdb() -> Any:
         import duckdb
     except ImportError as error:
         raise UsageError(
-            "--database needs DuckDB; install it with `pip install 'cleanai-onnx[inspect]'`."
+            "--database needs DuckDB; install it with `pip install 'cleanai-onnx[inspect]'`.",
+            slug="package-missing",
         ) from error
     return duckdb
 

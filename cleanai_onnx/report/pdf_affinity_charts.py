@@ -9,9 +9,9 @@ import numpy as np
 
 from cleanai_onnx.inspection.result import AffinityTable, Inspection, ModelInspection
 from cleanai_onnx.report.affinities import rounded
+from cleanai_onnx.report.colormap import color_of
 from cleanai_onnx.report.digest import layer_title
 from cleanai_onnx.report.names import named
-from cleanai_onnx.report.pdf_charts import color_of
 from cleanai_onnx.report.pdf_sheet import (
     ACCENT,
     BOTTOM,

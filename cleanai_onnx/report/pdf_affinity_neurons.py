@@ -104,13 +104,14 @@ def _draw_images(sheet: Sheet, one: ModelInspection, neuron: FeaturedNeuron) -> 
         sheet.type.wrap(neuron_title(one, neuron.row), SMALL.bold(), _LABEL - 2, 3)
     ):
         sheet.text(line, LEFT, top + 6 + 3.3 * number, SMALL.bold(), _LABEL - 2)
+    sheet.y = top + 3.2
     wide = any(image.overlay for image in neuron.images)
     step = (2 if wide else 1) * _PICTURE + _GAP
     most = int((WIDTH - _LABEL + _GAP) / step)
     for number, image in enumerate(neuron.images[:most]):
         x = LEFT + _LABEL + number * step
         sheet.text(figures.value(float(f"{image.value:.4g}")), x, top + 2.4, CAPTION, _PICTURE)
-        draw_picture(sheet, image.thumbnail, x, top + 3.2, _PICTURE, "no preview")
+        draw_picture(sheet, image.thumbnail, x, "no preview", _PICTURE)
         if wide:
-            draw_picture(sheet, image.overlay, x + _PICTURE, top + 3.2, _PICTURE, "no map")
+            draw_picture(sheet, image.overlay, x + _PICTURE, "no map", _PICTURE)
     sheet.y = top + _PICTURE + 5.5
