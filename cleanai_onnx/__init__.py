@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         OutputError,
         UsageError,
     )
+    from cleanai_onnx.inspecting import inspect, inspect_models
     from cleanai_onnx.profiles import Profile
     from cleanai_onnx.profiles import load as load_profile
     from cleanai_onnx.profiles import merge as merge_profiles
@@ -59,6 +60,8 @@ __all__ = [
     "attribute",
     "compare",
     "diff",
+    "inspect",
+    "inspect_models",
     "learn",
     "load_profile",
     "load_result",
@@ -74,6 +77,8 @@ _HOMES = {
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),
     "Profile": ("cleanai_onnx.profiles", "Profile"),
+    "inspect": ("cleanai_onnx.inspecting", "inspect"),
+    "inspect_models": ("cleanai_onnx.inspecting", "inspect_models"),
     "learn": ("cleanai_onnx.profiling", "learn"),
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),

@@ -19,6 +19,7 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
         "explain": "show which pixels speak for and against each decision",
         "profile": "learn from training images what the neurons do",
         "combine": "merge profiles of one model",
+        "inspect": "score which hypotheses the neurons encode",
         "compare": "run two models over the same images, and show where they differ",
         "diff": "put two stored results side by side",
         "config": "print every option's value, and where it came from",
