@@ -54,9 +54,8 @@ class Goals(NamedTuple):
     weight: Array
 
 
-def goals_from(boxes: Sequence[Box | None]) -> Goals:
-    """Return the boxes of a batch as arrays; None is no goal."""
-    width = max((len(box.neurons) for box in boxes if box is not None), default=1)
+def goals_from(boxes: Sequence[Box | None], width: int) -> Goals:
+    """Return boxes of at most `width` neurons as arrays; None is no goal."""
     made = no_goals(len(boxes), width)
     for row, box in enumerate(boxes):
         if box is not None:

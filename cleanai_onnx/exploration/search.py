@@ -98,12 +98,15 @@ class Seeds(NamedTuple):
         ``(R,)`` int32, what the chances of each seed are drawn by.
     goals
         For each model; an empty tuple without goals.
+    count
+        How many of the R are to be searched from; the others are padding.
     """
 
     points: Array
     apart: Array
     numbers: Array
     goals: tuple[Goals, ...]
+    count: Any
 
 
 class Outcome(NamedTuple):
@@ -135,19 +138,20 @@ class Carry(NamedTuple):
 
 def begin(seeds: Seeds, batch: int) -> Carry:
     """Return the state before the first step."""
-    count = len(seeds.points)
-    rows = np.minimum(np.arange(batch), count).astype(np.int32)
-    points = jnp.asarray(seeds.points)
+    room = len(seeds.points)
+    rows = np.arange(batch, dtype=np.int32)
+    # A copy, because the search gives its carry up.
+    points = jnp.array(seeds.points, copy=True)
     return Carry(
-        x=points[jnp.minimum(rows, count - 1)],
-        row=jnp.asarray(rows),
+        x=points[np.minimum(rows, room - 1)],
+        row=jnp.where(rows < seeds.count, rows, room).astype(jnp.int32),
         label=jnp.zeros(batch, jnp.int32),
         steps=jnp.zeros(batch, jnp.int32),
-        next=jnp.int32(min(batch, count)),
+        next=jnp.int32(batch),
         outcome=Outcome(
-            became=jnp.zeros(count, jnp.int32),
-            steps=jnp.zeros(count, jnp.int32),
-            label=jnp.zeros(count, jnp.int32),
+            became=jnp.zeros(room, jnp.int32),
+            steps=jnp.zeros(room, jnp.int32),
+            label=jnp.zeros(room, jnp.int32),
             points=points,
         ),
     )
@@ -170,18 +174,18 @@ def searcher(
         weights: Any, seeds: Seeds, key: Array, state: tuple[Array, Carry]
     ) -> tuple[Array, Carry]:
         taken, carry = state
-        count = seeds.points.shape[0]
-        row = jnp.minimum(carry.row, count - 1)
-        own: Seeds = jax.tree.map(lambda a: a[row], seeds)
+        room = seeds.points.shape[0]
+        row = jnp.minimum(carry.row, room - 1)
+        own: Seeds = jax.tree.map(lambda a: a[row], seeds._replace(count=None))
         x = space.stored(carry.x) if rules.valid else carry.x
         first = carry.steps == 0
         gradient, (classes, arrived) = ascend(weights, x, carry.label, first, own)
         label = jnp.where(first, classes[:, 0], carry.label)
         hit = arrived if rules.seek == "goal" else jnp.any(classes != classes[:, :1], axis=1)
         became = jnp.where(hit, jnp.where(first, ALREADY, FOUND), NOTHING)
-        active = carry.row < count
+        active = carry.row < room
         ended = active & (hit | (carry.steps >= rules.iterations))
-        place = jnp.where(ended, carry.row, count)
+        place = jnp.where(ended, carry.row, room)
         outcome = Outcome(
             *(
                 into.at[place].set(values, mode="drop")
@@ -190,24 +194,23 @@ def searcher(
         )
         moved = _moved(carry, own, gradient, rules, space, key)
         # The rows that are free take the next seeds, in their order.
-        turn = jnp.cumsum(ended) - 1
-        fresh = jnp.where(ended, jnp.minimum(carry.next + turn, count), carry.row)
-        started = seeds.points[jnp.minimum(fresh, count - 1)]
+        candidate = carry.next + jnp.cumsum(ended, dtype=jnp.int32) - 1
+        fresh = jnp.where(candidate < seeds.count, candidate, room)
+        fresh = jnp.where(ended, fresh, carry.row)
+        started = seeds.points[jnp.minimum(fresh, room - 1)]
         return taken + 1, Carry(
             x=jnp.where(_wide(ended, x), started, moved),
             row=fresh,
             label=label,
             steps=jnp.where(ended, 0, carry.steps + 1),
-            next=jnp.minimum(carry.next + jnp.sum(ended, dtype=jnp.int32), count),
+            next=carry.next + jnp.sum(ended, dtype=jnp.int32),
             outcome=outcome,
         )
 
     def search(weights: Any, seeds: Seeds, key: Array, carry: Carry, most: Array) -> Carry:
-        count = seeds.points.shape[0]
-
         def going(state: tuple[Array, Carry]) -> Array:
             taken, carry = state
-            return (taken < most) & jnp.any(carry.row < count)
+            return (taken < most) & jnp.any(carry.row < seeds.points.shape[0])
 
         def step(state: tuple[Array, Carry]) -> tuple[Array, Carry]:
             return body(weights, seeds, key, state)
@@ -265,7 +268,8 @@ def _moved(
         case "linf":
             direction = jnp.sign(gradient)
         case "l2":
-            direction = gradient
+            # Of length 1, as the root of the mean square was 1.
+            direction = gradient / np.float32(np.sqrt(np.prod(shape)))
         case "occlusion":
             keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(own.numbers)
             corner = (

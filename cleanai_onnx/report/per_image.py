@@ -16,7 +16,7 @@ import numpy as np
 from cleanai_onnx.report.destination import GrowingFile
 from cleanai_onnx.report.names import printable
 
-__all__ = ["ImageTable", "LayerTable"]
+__all__ = ["ImageTable", "LayerTable", "cell"]
 
 
 class _Table:
@@ -53,7 +53,7 @@ class ImageTable(_Table):
     def add(self, names: Sequence[str], indexes: Sequence[int], scores: np.ndarray) -> None:
         """Append the images of a batch; `scores` is ``(images, scores)``, NaN for none."""
         for name, index, values in zip(names, indexes, scores, strict=True):
-            self._writer.writerow([index, _cell(name), *_numbers(values)])
+            self._writer.writerow([index, cell(name), *_numbers(values)])
 
     def widen(self, columns: Mapping[str, np.ndarray]) -> None:
         """Add columns ``(images,)`` to the rows that were written, once; none come after them."""
@@ -82,17 +82,17 @@ class LayerTable(_Table):
 
     def __init__(self, path: str | Path, scores: Sequence[str], layers: Sequence[str]) -> None:
         super().__init__(path, ["index", "image", "layer", *scores])
-        self._layers = [_cell(layer) for layer in layers]
+        self._layers = [cell(layer) for layer in layers]
 
     def add(self, names: Sequence[str], indexes: Sequence[int], scores: np.ndarray) -> None:
         """Append the images of a batch; `scores` is ``(images, layers, scores)``."""
         for name, index, layers in zip(names, indexes, scores, strict=True):
-            image = _cell(name)
+            image = cell(name)
             for layer, values in zip(self._layers, layers, strict=True):
                 self._writer.writerow([index, image, layer, *_numbers(values)])
 
 
-def _cell(name: str) -> str:
+def cell(name: str) -> str:
     """Return a name that a spreadsheet does not take for a formula."""
     text = printable(name)
     return f"'{text}" if text[:1] in "=+-@\t\r" else text
