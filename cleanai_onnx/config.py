@@ -22,6 +22,7 @@ from cleanai_onnx.errors import UsageError, harmless
 __all__ = [
     "CONVERSION",
     "EXPLANATION",
+    "EXPLORATION",
     "LEARNING",
     "OPTIONS",
     "Option",
@@ -48,6 +49,7 @@ Group = Literal[
     "run",
     "conversion",
     "explanation",
+    "exploration",
     "learning",
 ]
 
@@ -294,6 +296,25 @@ def _span(value: Any) -> tuple[int, int]:
     return low, high
 
 
+def _two_whole(value: Any, separator: str, least: int, problem: str) -> tuple[int, int]:
+    items = value.split(separator) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or len(items) != 2:
+        raise ValueError(problem)
+    try:
+        one, other = (_whole(least)(item) for item in items)
+    except ValueError:
+        raise ValueError(problem) from None
+    return one, other
+
+
+def _rectangle(value: Any) -> tuple[int, int]:
+    return _two_whole(value, "x", 1, "must be height and width in pixels such as 10x10")
+
+
+def _place(value: Any) -> tuple[int, int]:
+    return _two_whole(value, ",", 0, "must be a row and a column, from 0, such as 3,5")
+
+
 def _bounds(value: Any) -> tuple[float, float]:
     items = value.split(",") if isinstance(value, str) else value
     problem = "must be two numbers above 0 such as 2000,2"
@@ -396,8 +417,10 @@ OPTIONS: tuple[Option, ...] = (
            "buckets of lsc and dsc: equal parts from no surprise to the bound", "N"),
     Option("surprise-bounds", _bounds, (2000.0, 2.0), "metrics",
            "the largest surprise that lsc and dsc have a bucket for: 2000,2", "LSA,DSA"),
-    Option("compat", _one_of("none", "deepimportance-2020"), "none", "metrics",
-           "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
+    Option("compat", _one_of("none", "deepimportance-2020", "deepxplore"), "none",
+           "metrics",
+           "also measure idc as the authors' code of 2020 did: deepimportance-2020; or explore as "
+           "DeepXplore's code does, which leaves valid pixels: deepxplore", "WHAT"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
@@ -457,7 +480,39 @@ LEARNING: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``profile`` alone."""
 
-_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING)
+EXPLORATION: tuple[Option, ...] = (
+    Option("objective",
+           _one_of("disagreement", "nc-suite", "nc-suite-scaled", "nbc-suite", "snac", "kmnc",
+                   "idc"),
+           None, "exploration",
+           "what is sought: disagreement (of several models), or with one model what the suite "
+           "lacks of nc-suite (default), nc-suite-scaled, nbc-suite, snac, kmnc or idc", "WHAT"),
+    Option("constraint", _one_of("light", "occlusion", "blackout", "linf", "l2"), "light",
+           "exploration",
+           "which changes are allowed: light (default), occlusion, blackout, linf or l2", "KIND"),
+    Option("step", _positive, None, "exploration",
+           "of each step, as a part of the range from black to white (default: by constraint)",
+           "X"),
+    Option("iterations", _whole(1), None, "exploration",
+           "the most steps from a seed (default: 50)", "N"),
+    Option("radius", _positive, None, "exploration",
+           "of linf and l2, as a part of the range from black to white (default: 0.1, 3)", "X"),
+    Option("patch-size", _rectangle, None, "exploration",
+           "of occlusion and blackout, in pixels (default: 10x10, 6x6)", "HxW"),
+    Option("patch-at", _place, None, "exploration",
+           "first row and column of occlusion's rectangle (default: drawn for each seed)", "Y,X"),
+    Option("target-model", _whole(1), None, "exploration",
+           "which model is to differ from the others, from 1 (default: drawn for each seed)", "N"),
+    Option("apart-weight", _tolerance, 1.0, "exploration",
+           "lambda 1 of DeepXplore: the weight of that model", "X"),
+    Option("coverage-weight", _tolerance, 0.0, "exploration",
+           "lambda 2: the weight of neurons that are not covered, beside disagreement", "X"),
+    Option("neurons-per-model", _switch, False, "exploration",
+           "one such neuron of each model (DeepXplore's code), not one in all (its paper)", None),
+)  # fmt: skip
+"""Options of the command ``explore`` alone."""
+
+_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *EXPLORATION, *LEARNING)
 _BY_NAME = {option.name: option for option in _ALL}
 
 

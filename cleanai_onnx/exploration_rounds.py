@@ -7,7 +7,7 @@ interrupted and went on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from cleanai_onnx import inputs, runtime
 from cleanai_onnx.errors import ModelError, UsageError
 from cleanai_onnx.exploration.goals import goals_from
 from cleanai_onnx.exploration.lacking import boxes_for
-from cleanai_onnx.exploration.record import SeedOutcome
+from cleanai_onnx.exploration.record import Finding, SeedOutcome
 from cleanai_onnx.exploration.search import (
     ALREADY,
     FOUND,
@@ -27,7 +27,7 @@ from cleanai_onnx.exploration.search import (
     Outcome,
     Rules,
     Seeds,
-    begin,
+    run,
     searcher,
 )
 from cleanai_onnx.exploration.searched import SearchedModel, bytes_for_each, on_device, prepare
@@ -36,7 +36,7 @@ from cleanai_onnx.provenance import RunRecord
 from cleanai_onnx.report.destination import replace_file
 from cleanai_onnx.report.explanation import heat_map_name
 from cleanai_onnx.result import SkippedImage
-from cleanai_onnx.seeding import Points, SeedImages
+from cleanai_onnx.seeding import Points, SeedImages, array_file
 from cleanai_onnx.witness import Testimony, Witness
 
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ BATCH_BYTES = 2**30
 """A batch takes about this much at most, whatever the machine has: what is found depends on it."""
 BATCHES = 4
 """Of seeds in a round."""
-STEPS = 8
-"""So many steps are taken before the search comes back, to say how far it is."""
 IMAGES = "images"
 
 
@@ -124,7 +122,8 @@ class Rounds:
             )
 
     def _prepare(self, wanted: int | None) -> None:
-        fixed = {w.image_input.batch for w in self.witnesses} - {None}
+        sizes = [witness.image_input.batch for witness in self.witnesses]
+        fixed = {size for size in sizes if size is not None}
         if len(fixed) > 1 or (fixed and wanted not in (None, *fixed)):
             raise UsageError(
                 f"the batch sizes of the models are fixed ({', '.join(map(str, sorted(fixed)))}) "
@@ -203,7 +202,7 @@ class Rounds:
                 while ahead is not None and ahead.index in batch.indexes:
                     old.append(ahead)
                     ahead = next(before, None)
-                finished = self._round(number, batch, old, journal, stop, lambda n: done(passed + n))
+                finished = self._round(number, batch, old, journal, stop, _from(passed, done))
                 passed += batch.valid
                 done(passed)
                 if not finished:
@@ -256,10 +255,18 @@ class Rounds:
             goals=tuple(goals_from([of[r] for r in padded], self._width) for of in goals),
             count=np.int32(len(rows)),
         )
-        with self._record.phase("search"):
-            outcome, finished = self._searched(seeds, stop, lambda n: done(len(had) + n))
+        with self._record.phase("search"), runtime.on_device(self.witnesses[0].device):
+            found, finished = run(
+                self._search,
+                self._weights,
+                seeds,
+                self.batch_size,
+                self._seed,
+                stop,
+                _from(len(had), done),
+            )
         with self._record.phase("check and write"):
-            self._settle(batch, rows, points, before, outcome, journal)
+            self._settle(batch, rows, points, before, found, journal)
         return finished
 
     @property
@@ -297,22 +304,6 @@ class Rounds:
             for model, boxes in enumerate(chosen):
                 boxes[:] = [box if of[i] == model else None for i, box in enumerate(boxes)]
         return chosen
-
-    def _searched(
-        self, seeds: Seeds, stop: Callable[[], bool], done: Callable[[int], None]
-    ) -> tuple[Outcome, bool]:
-        import jax
-
-        with runtime.on_device(self.witnesses[0].device):
-            key = jax.random.key(self._seed)
-            carry = begin(seeds, self.batch_size)
-            while True:
-                carry = self._search(self._weights, seeds, key, carry, np.int32(STEPS))
-                became = np.asarray(carry.outcome.became)
-                finished = int(np.count_nonzero(became != UNFINISHED))
-                done(finished)
-                if finished == seeds.count or stop():
-                    return jax.device_get(carry.outcome), finished == int(seeds.count)
 
     def _settle(
         self,
@@ -383,7 +374,7 @@ class Rounds:
         replace_file(path, self.seeds.encoded(x))
         if stays is not None and self.seeds.suffix == ".png":
             # What was found is not what an image can hold.
-            replace_file(path.with_suffix(".npy"), _array(x))
+            replace_file(path.with_suffix(".npy"), array_file(x))
         change = (x - seed).astype(np.float64) / self._span
         adds = [w.covered.add(each) for w, each in zip(self.witnesses, items, strict=True)]
         return SeedOutcome(
@@ -398,25 +389,32 @@ class Rounds:
             }
         )
 
+    def findings(self, journal: Journal, most: int) -> Iterator[Finding]:
+        """Yield the first found images with their seeds."""
+        outcomes = list(islice((one for one in journal if one.became == "found"), most))
+        outcomes.sort(key=lambda one: one.index)
+        suite = self._suite.subset([one.index for one in outcomes])
+        if not outcomes:
+            return
+        with inputs.stream(suite, self.seeds.shown, 1) as batches:
+            for one, batch in zip(outcomes, batches, strict=True):
+                seed = self.seeds.points(batch.data)[0]
+                found = self.seeds.decoded(self.folder / str(one.file))
+                yield Finding(one, self.seeds.picture(seed), self.seeds.picture(found))
+
     def _cover_again(self, outcome: SeedOutcome) -> None:
         """Count what an image covers that was found before an interruption."""
         if outcome.became != "found" or outcome.file is None:
             return
         path = self.folder / outcome.file
         original = outcome.stays is not None
-        if original and self.seeds.suffix == ".png":
-            x = np.load(path.with_suffix(".npy"), allow_pickle=False)
-        else:
-            x = self.seeds.decoded(path)
+        x = self.seeds.decoded(path.with_suffix(".npy") if original else path)
         for witness, seen in zip(
             self.witnesses, self._look(x[None], stored=not original), strict=True
         ):
             witness.covered.add(seen.items[0])
 
 
-def _array(x: Points) -> bytes:
-    import io
-
-    stream = io.BytesIO()
-    np.save(stream, x)
-    return stream.getvalue()
+def _from(first: int, done: Callable[[int], None]) -> Callable[[int], None]:
+    """Return what is called with how many more than `first` are done."""
+    return lambda further: done(first + further)

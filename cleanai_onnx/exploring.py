@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-
 from cleanai_onnx import inputs, runtime
 from cleanai_onnx.coverage import ProfileParameters
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.exploration.constraints import CONSTRAINTS, Constraint
 from cleanai_onnx.exploration.lacking import REACHABLE
-from cleanai_onnx.exploration.record import ExploredModel, Exploration
+from cleanai_onnx.exploration.record import Exploration, ExploredModel
 from cleanai_onnx.feeding import Progress, resolve
 from cleanai_onnx.profiles import Profile, load
 from cleanai_onnx.provenance import RunRecord, device_name
@@ -33,6 +32,8 @@ OF_DISAGREEMENT = "nc-suite-scaled"
 """The coverage that is counted beside disagreements: DeepXplore's."""
 _ITERATIONS, _COMPAT_ITERATIONS = 50, 20
 _COMPAT_STEP = 10.0
+_SHOWN = 48
+"""So many found images are in the report."""
 _RADII = {"linf": 0.1, "l2": 3.0}
 _PATCHES = {"occlusion": (10, 10), "blackout": (6, 6)}
 
@@ -239,6 +240,8 @@ def explore(
         With one sentence that says what is wrong and what to do.
     """
     from cleanai_onnx.exploration_rounds import Rounds
+    from cleanai_onnx.report.destination import replace_file
+    from cleanai_onnx.report.pdf_exploration import render
 
     paths = [str(models)] if isinstance(models, str | Path) else [str(one) for one in models]
     images = [str(images)] if isinstance(images, str | Path) else [str(one) for one in images]
@@ -306,6 +309,9 @@ def explore(
         stem = folder / "Exploration"
         write_table(stem.with_suffix(".csv"), exploration, journal)
         write_json(stem.with_suffix(".json"), exploration, journal)
+        replace_file(
+            stem.with_suffix(".pdf"), render(exploration, rounds.findings(journal, _SHOWN))
+        )
     finally:
         journal.close()
     return exploration
@@ -345,10 +351,13 @@ def _told(
         suite=len(suite),
         skipped=rounds.skipped,
         searched=counts.searched,
-        **counts.became,
+        found=found,
+        already=counts.became["already"],
+        none=counts.became["none"],
+        lost=counts.became["lost"],
         objective=str(options.objective),
         metric=options.metric,
-        settings=settings | asdict(options),
+        settings=settings,
         preprocessing=resolved.fields,
         notes=(*resolved.notes, *notes_on(rounds.seeds)),
         mean_steps=counts.steps / found if found else None,

@@ -15,10 +15,10 @@ from cleanai_onnx import graph, inputs
 from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.exploration.space import PIXELS, Space, View, pixels_of, points, view_of
 from cleanai_onnx.inputs import Preprocessing, Unchanged
-from cleanai_onnx.inputs.preprocessing import preprocess
+from cleanai_onnx.inputs.pixels import as_png, from_png, keeps_size, normalised
 from cleanai_onnx.result import Note
 
-__all__ = ["SeedImages", "seed_images"]
+__all__ = ["SeedImages", "array_file", "notes_on", "seed_images"]
 
 Points = npt.NDArray[np.float32]
 
@@ -73,11 +73,7 @@ class SeedImages:
         how = self.how[model]
         if isinstance(how, Unchanged):
             return self.looked_at(x, model)
-        from PIL import Image
-
-        plain = replace(how, resize="none", resize_size=None, crop=None)
-        images = (Image.fromarray(_flat(pixels)) for pixels in pixels_of(x))
-        return np.stack([preprocess(image, plain) for image in images])
+        return normalised(pixels_of(x), how)
 
     def looked_at(self, x: Points, model: int) -> npt.NDArray[Any]:
         """Return any points, also such that no file can hold, as inputs of a model."""
@@ -86,15 +82,13 @@ class SeedImages:
 
     def encoded(self, x: Points) -> bytes:
         """Return one point as the content of a file."""
-        stream = io.BytesIO()
         if isinstance(self.shown, Unchanged):
-            values = np.moveaxis(x, -1, 0) if self.views[0].channels_first else x
-            np.save(stream, values[None])
-        else:
-            from PIL import Image
+            return array_file(self._as_given(x)[None])
+        return as_png(pixels_of(x))
 
-            Image.fromarray(_flat(pixels_of(x))).save(stream, format="PNG")
-        return stream.getvalue()
+    def _as_given(self, x: Points) -> Points:
+        """Return a point of arrays that are ready as the model takes it."""
+        return np.moveaxis(x, -1, 0) if self.views[0].channels_first else x
 
     def decoded(self, path: Path) -> Points:
         """Return the point that a file holds.
@@ -105,12 +99,14 @@ class SeedImages:
             If it is not as it was written.
         """
         try:
+            if path.suffix == ".png":
+                return points(from_png(path, self.shape))
+            values = np.load(path, allow_pickle=False)
             if isinstance(self.shown, Unchanged):
-                return self.points(np.load(path, allow_pickle=False))[0]
-            from PIL import Image
-
-            with Image.open(path, formats=("PNG",)) as image:
-                return points(np.asarray(image).reshape(self.shape))
+                values = self.points(values)[0]
+            if values.shape != self.shape:
+                raise ValueError
+            return np.asarray(values, np.float32)
         except (OSError, ValueError) as error:
             raise ImageError(
                 f"the image {path} of the exploration so far cannot be read: put it back, or "
@@ -120,14 +116,15 @@ class SeedImages:
     def picture(self, x: Points) -> npt.NDArray[np.uint8]:
         """Return one point as (height, width) or (height, width, 3), for people."""
         if isinstance(self.shown, Unchanged):
-            values = np.moveaxis(x, -1, 0) if self.views[0].channels_first else x
-            return inputs.picture(values, self.shown)
-        flat = _flat(pixels_of(x))
-        return flat[..., :3] if flat.ndim == 3 else flat
+            return inputs.picture(self._as_given(x), self.shown)
+        return inputs.picture(pixels_of(x), self.shown)
 
 
-def _flat(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+def array_file(values: npt.NDArray[Any]) -> bytes:
+    """Return an array as the content of a .npy file."""
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
 
 
 def seed_images(
@@ -184,15 +181,7 @@ def _shown(how: Preprocessing | Unchanged) -> Preprocessing:
 def notes_on(images: SeedImages) -> tuple[Note, ...]:
     """Return what is to be said of analysing the files that were found."""
     how = images.how[0]
-    if isinstance(how, Unchanged):
-        return ()
-    from PIL import Image
-
-    from cleanai_onnx.inputs.preprocessing import fit
-
-    noise = np.random.default_rng(0).integers(0, 256, images.shape, np.uint8)
-    probe = Image.fromarray(_flat(noise))
-    if np.array_equal(np.asarray(fit(probe, how)), np.asarray(probe)):
+    if isinstance(how, Unchanged) or keeps_size(how):
         return ()
     return (
         Note(

@@ -190,9 +190,7 @@ class Witness:
     def _one_batch(self, data: npt.NDArray[Any]) -> Testimony:
         ran = self._runner.run(self._runner.ready_for(data))
         with runtime.on_device(self.device):
-            self._measured, figures = coverage.update(
-                self._measured, ran.activations, ran.valid
-            )
+            self._measured, figures = coverage.update(self._measured, ran.activations, ran.valid)
             channels = coverage.channel_matrix(self.layers, figures.channels, ran.valid)
             if self._family is None:
                 each = coverage.covered_by_each(

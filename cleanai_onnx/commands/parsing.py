@@ -10,7 +10,9 @@ from cleanai_onnx import config
 from cleanai_onnx.errors import UsageError
 
 __all__ = [
+    "IMAGES_HELP",
     "Parser",
+    "add_common",
     "add_groups",
     "add_model_and_images",
     "add_options",
@@ -41,15 +43,21 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help.")
 
 
+IMAGES_HELP = (
+    "a folder of images, an image, a glob pattern, a .txt file that lists such, or a .npy or .npz "
+    "file"
+)
+
+
 def add_model_and_images(parser: argparse.ArgumentParser) -> None:
     """Add the model, the images, and what every command that takes options has."""
     parser.add_argument("model", help="the ONNX file")
-    parser.add_argument(
-        "images",
-        nargs="+",
-        help="a folder of images, an image, a glob pattern, a .txt file that lists such, or a "
-        ".npy or .npz file",
-    )
+    parser.add_argument("images", nargs="+", help=IMAGES_HELP)
+    add_common(parser)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that takes options has."""
     parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
 

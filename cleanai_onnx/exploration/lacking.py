@@ -209,12 +209,9 @@ def _combinations(covered: Covered, state: ImportanceState, seeds: _Seeds) -> li
         away = (np.abs(values[neurons] - centres) / spreads).sum(axis=1)
         chosen = int(np.where(free, away, np.inf).argmin())
         free[chosen] = False
-        ends = [
-            (-math.inf, *neuron.borders.tolist(), math.inf) for neuron in subject.neurons
-        ]
+        ends = [(-math.inf, *neuron.borders.tolist(), math.inf) for neuron in subject.neurons]
         cluster = clusters[chosen].tolist()
         low = [of[c] for of, c in zip(ends, cluster, strict=True)]
         high = [of[c + 1] for of, c in zip(ends, cluster, strict=True)]
         boxes.append(Box(neurons, low, high, centres[chosen].tolist(), (1 / spreads).tolist()))
     return boxes
-

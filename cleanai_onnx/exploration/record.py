@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from cleanai_onnx.result import Note, PreprocessingField, RunFacts, SkippedImage
 
 __all__ = ["FORMAT_VERSION", "Became", "Exploration", "ExploredModel", "Finding", "SeedOutcome"]
@@ -64,8 +67,16 @@ class SeedOutcome:
 
 @dataclass(frozen=True)
 class ExploredModel:
-    """A model, how many items its coverage has, and how many the suite covers, then with what was
-    found."""
+    """A model, and its coverage.
+
+    Attributes
+    ----------
+    name, file, sha256
+    items
+        How many items its coverage has.
+    covered_before, covered
+        How many the suite covers, and how many with what was found.
+    """
 
     name: str
     file: str
@@ -75,15 +86,20 @@ class ExploredModel:
     covered: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Finding:
-    """A found image for the report, with its seed and the amplified change, as PNG."""
+    """A found image for the report, with its seed.
+
+    Attributes
+    ----------
+    outcome
+    seed, found
+        (height, width) or (height, width, 3).
+    """
 
     outcome: SeedOutcome
-    seed: bytes
-    change: bytes
-    found: bytes
-    amplified: float
+    seed: npt.NDArray[np.uint8]
+    found: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,15 @@ from cleanai_onnx.exploration.searched import SearchedModel
 from cleanai_onnx.exploration.space import Space
 from cleanai_onnx.runtime.compilation import compiled
 
-__all__ = ["ALREADY", "FOUND", "NOTHING", "Outcome", "Rules", "Seeds", "begin", "searcher"]
+__all__ = ["ALREADY", "FOUND", "NOTHING", "Outcome", "Rules", "Seeds", "begin", "run", "searcher"]
 
 Array: TypeAlias = Any
 
 UNFINISHED, ALREADY, FOUND, NOTHING = range(4)
 """What became of a seed: still searched, found before the first step, found later, not found."""
 _LEAST_RMS = 1e-5
+STEPS = 8
+"""So many are taken before the search comes back, to say how far it is."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,42 @@ def begin(seeds: Seeds, batch: int) -> Carry:
             points=points,
         ),
     )
+
+
+def run(
+    search: Callable[..., Carry],
+    weights: Any,
+    seeds: Seeds,
+    batch: int,
+    chance: int,
+    stop: Callable[[], bool],
+    done: Callable[[int], None],
+) -> tuple[Outcome, bool]:
+    """Search from all seeds, or until `stop`.
+
+    Parameters
+    ----------
+    search
+        From `searcher`.
+    weights, seeds, batch
+        Of the models; the seeds; how many rows advance together.
+    chance
+        The seed of what is drawn.
+    stop, done
+        Asked every few steps, and told how many seeds are finished.
+
+    Returns
+    -------
+    Outcome, bool
+        On the host; and whether all seeds are finished.
+    """
+    key, carry = jax.random.key(chance), begin(seeds, batch)
+    while True:
+        carry = search(weights, seeds, key, carry, np.int32(STEPS))
+        finished = int(np.count_nonzero(np.asarray(carry.outcome.became) != UNFINISHED))
+        done(finished)
+        if finished == int(seeds.count) or stop():
+            return jax.device_get(carry.outcome), finished == int(seeds.count)
 
 
 def searcher(

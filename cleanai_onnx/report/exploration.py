@@ -25,7 +25,7 @@ from cleanai_onnx.report.per_image import cell
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Journal", "show", "write_json", "write_table"]
+__all__ = ["Journal", "headline", "show", "write_json", "write_table"]
 
 NAME = "exploration.jsonl"
 
@@ -185,8 +185,9 @@ def show(exploration: Exploration, console: Console) -> None:
     seconds = figures.duration(exploration.seconds)
     steps = exploration.mean_steps
     lines.line(
-        f"{exploration.objective} by {exploration.settings['constraint']}, {named(exploration.source)}, "
-        f"{seconds}" + ("" if steps is None else f", {steps:.1f} steps on average"),
+        f"{exploration.objective} by {exploration.settings['constraint']}, "
+        f"{named(exploration.source)}, {seconds}"
+        + ("" if steps is None else f", {steps:.1f} steps on average"),
         "dim",
     )
     lines.blank()
@@ -217,4 +218,3 @@ def show(exploration: Exploration, console: Console) -> None:
         lines.wrapped(f"Skipped {named(image.path)}: {image.reason}", "yellow", most=2)
     for note in exploration.notes:
         lines.wrapped(f"Note: {note.text}", most=4)
-
