@@ -172,6 +172,13 @@ def _positive(value: Any) -> float:
     return number
 
 
+def _share(value: Any) -> float:
+    number = _number(value)
+    if not 0 < number <= 1:
+        raise ValueError("must be a number above 0 and at most 1")
+    return number
+
+
 def _target(value: Any) -> str | int:
     if value in ("predicted", "output"):
         return str(value)
@@ -509,6 +516,15 @@ EXPLORATION: tuple[Option, ...] = (
            "lambda 2: the weight of neurons that are not covered, beside disagreement", "X"),
     Option("neurons-per-model", _switch, False, "exploration",
            "one such neuron of each model (DeepXplore's code), not one in all (its paper)", None),
+    Option("perturb", _one_of("gaussian", "pixels", "relevant", "fgsm", "bim"), None,
+           "exploration",
+           "do not search: perturb every seed, by noise on all pixels (gaussian), on random or on "
+           "the most relevant ones (pixels, relevant), or by an attack (fgsm, bim)", "KIND"),
+    Option("strength", _positive, None, "exploration",
+           "of the perturbation, as a part of the range from black to white: standard deviation or "
+           "largest change (default: 0.75 on chosen pixels, otherwise 0.3)", "X"),
+    Option("share", _share, 0.02, "exploration",
+           "which part of the pixels is perturbed by pixels and relevant", "X"),
 )  # fmt: skip
 """Options of the command ``explore`` alone."""
 

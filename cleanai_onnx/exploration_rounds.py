@@ -32,6 +32,7 @@ from cleanai_onnx.exploration.search import (
 )
 from cleanai_onnx.exploration.searched import SearchedModel, bytes_for_each, on_device, prepare
 from cleanai_onnx.feeding import Progress
+from cleanai_onnx.perturbing import Perturber
 from cleanai_onnx.provenance import RunRecord
 from cleanai_onnx.report.destination import replace_file
 from cleanai_onnx.report.explanation import heat_map_name
@@ -102,7 +103,8 @@ class Rounds:
         self.skipped: tuple[SkippedImage, ...] = ()
         for witness, how in zip(self.witnesses, seeds.how, strict=True):
             witness.start(how.item_shape, max(len(suite), 1))
-        self._aims = options.objective != "disagreement" or options.coverage_weight > 0
+        seeks = options.objective != "disagreement" and options.perturb is None
+        self._aims = seeks or options.coverage_weight > 0
         with record.phase("lower models"):
             self._prepare(batch_size)
 
@@ -158,6 +160,20 @@ class Rounds:
         device = self.witnesses[0].device
         self._weights = on_device(models, device)
         self._search = searcher(models, rules, self.seeds.space, device.platform)
+        self._perturber = None
+        if options.perturb is not None:
+            self._perturber = Perturber(
+                self.witnesses[0].model,
+                models[0],
+                self._weights[0],
+                self.seeds,
+                kind=options.perturb,
+                strength=float(options.strength or 0),
+                share=options.share,
+                batch=batch,
+                input_values=self._input_values,
+                seed=self._seed,
+            )
 
     @property
     def _span(self) -> float:
@@ -245,6 +261,15 @@ class Rounds:
             self._cover_again(outcome)
         rows = [row for row in range(batch.valid) if batch.indexes[row] not in had]
         if not rows:
+            return True
+        if self._perturber is not None:
+            classes = before[0].classes[rows].tolist()
+            numbers = [batch.indexes[row] for row in rows]
+            with self._record.phase("perturb"):
+                x = self._perturber(points[rows], classes, numbers)
+            every = np.full(len(rows), FOUND)
+            found = Outcome(every, np.zeros_like(every), before[0].classes[rows], x)
+            self._settle(batch, rows, points, before, found, journal)
             return True
         padded = rows + [rows[-1]] * (len(points) - len(rows))
         numbers = [batch.indexes[row] for row in padded]
@@ -349,6 +374,8 @@ class Rounds:
         classes: tuple[int, ...],
         items: Sequence[Sequence[npt.NDArray[np.int64]]],
     ) -> str:
+        if self._perturber is not None:
+            return "found"
         if len(before) == 1:
             # Also a search that did not reach its goal may have passed something else.
             if self.witnesses[0].covered.would_add(items[0]):

@@ -13,6 +13,7 @@ from cleanai_onnx.coverage import ProfileParameters
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.exploration.constraints import CONSTRAINTS, Constraint
 from cleanai_onnx.exploration.lacking import REACHABLE
+from cleanai_onnx.exploration.perturbations import PERTURBATIONS, Perturbation
 from cleanai_onnx.exploration.record import Exploration, ExploredModel
 from cleanai_onnx.feeding import Progress, resolve
 from cleanai_onnx.profiles import Profile, load
@@ -73,6 +74,10 @@ class ExplorationOptions:
         The smallest and the largest valid value of arrays that are ready.
     compat : {"none", "deepxplore"}
         As DeepXplore's code: no projection to valid pixels, no check after rounding to 8 bits.
+    perturb : {"gaussian", "pixels", "relevant", "fgsm", "bim"}, optional
+        Do not search, but perturb every seed in this way, with one model.
+    strength, share : float
+        How much, as a part of the range from black to white, and which part of the pixels.
 
     Raises
     ------
@@ -94,6 +99,9 @@ class ExplorationOptions:
     threshold: float = 0.75
     input_range: tuple[float, float] | None = None
     compat: Compat = "none"
+    perturb: Perturbation | None = None
+    strength: float | None = None
+    share: float = 0.02
 
     def __post_init__(self) -> None:
         if self.constraint not in CONSTRAINTS:
@@ -136,6 +144,14 @@ class ExplorationOptions:
                 f"--objective {objective} is for one model: with several, they are searched for "
                 "disagreement."
             )
+        if self.perturb is not None and not one:
+            raise UsageError("--perturb is for one model: give the one whose suite is perturbed.")
+        if self.perturb is not None and self.perturb not in PERTURBATIONS:
+            raise UsageError(
+                f"--perturb must be one of {', '.join(PERTURBATIONS)}, not {self.perturb!r}."
+            )
+        if self.strength is not None and self.perturb is None:
+            raise UsageError("--strength belongs to --perturb: leave it out.")
         if one and original:
             raise UsageError("--compat deepxplore needs two or more models.")
         if self.target_model is not None and not 1 <= self.target_model <= models:
@@ -153,6 +169,9 @@ class ExplorationOptions:
             "iterations": self.iterations or (_COMPAT_ITERATIONS if original else _ITERATIONS),
             "step": self.step or (_COMPAT_STEP if original else steps[self.constraint]),
         }
+        if self.perturb is not None:
+            chosen_pixels = self.perturb in ("pixels", "relevant")
+            filled["strength"] = self.strength or (0.75 if chosen_pixels else 0.3)
         if original:
             filled["target_model"] = self.target_model or 1
             filled["neurons_per_model"] = True

@@ -110,6 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
         threshold=settings["threshold"],
         input_range=settings["input-range"],
         compat=settings["compat"],
+        perturb=settings["perturb"],
+        strength=settings["strength"],
+        share=settings["share"],
     )
     with _ending_gently() as stop, progress_bar(settings, "Seeds") as progress:
         found = explore(

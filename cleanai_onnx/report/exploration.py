@@ -169,6 +169,8 @@ def write_json(path: Path, exploration: Exploration, journal: Journal) -> None:
 
 def headline(exploration: Exploration) -> str:
     """Return in one sentence what was found."""
+    if exploration.settings.get("perturb"):
+        return f"{exploration.found:,} images perturbed ({exploration.settings['perturb']})."
     one = len(exploration.models) == 1
     what = "images that reach what the suite lacks" if one else "images on which the models differ"
     already = f"; they already differ on {exploration.already:,}" if exploration.already else ""
@@ -183,13 +185,11 @@ def show(exploration: Exploration, console: Console) -> None:
     lines = Lines(console)
     lines.line(headline(exploration), "bold")
     seconds = figures.duration(exploration.seconds)
-    steps = exploration.mean_steps
-    lines.line(
-        f"{exploration.objective} by {exploration.settings['constraint']}, "
-        f"{named(exploration.source)}, {seconds}"
-        + ("" if steps is None else f", {steps:.1f} steps on average"),
-        "dim",
-    )
+    steps, how = exploration.mean_steps, ""
+    if not exploration.settings.get("perturb"):
+        how = f"{exploration.objective} by {exploration.settings['constraint']}, "
+        seconds += "" if steps is None else f", {steps:.1f} steps on average"
+    lines.line(f"{how}{named(exploration.source)}, {seconds}", "dim")
     lines.blank()
     rows = [
         [

@@ -42,7 +42,8 @@ _CARD = (WIDTH - (_ABREAST - 1) * _GUTTER) / _ABREAST
 _PICTURE = (_CARD - 2 * _BETWEEN) / 3
 _SETTINGS = (
     "constraint", "step", "iterations", "radius", "patch_size", "patch_at", "target_model",
-    "apart_weight", "coverage_weight", "neurons_per_model", "threshold", "compat", "seed",
+    "apart_weight", "coverage_weight", "neurons_per_model", "threshold", "compat", "perturb",
+    "strength", "share", "seed",
 )  # fmt: skip
 
 Pixels = npt.NDArray[np.uint8]
@@ -73,6 +74,8 @@ def _draw_cover(sheet: Sheet, exploration: Exploration) -> None:
     sheet.text("EXPLORATION", LEFT, 24, Style(Face.BOLD, 8.5, ACCENT), WIDTH)
     one = len(exploration.models) == 1
     title = "Images that reach what the suite lacks" if one else "Images on which the models differ"
+    if exploration.settings.get("perturb"):
+        title = "Perturbed images"
     sheet.text(title, LEFT, 34, Style(Face.BOLD, 20, INK), WIDTH)
     sheet.line(LEFT, 40, RIGHT, 40, ACCENT, 0.5)
     sheet.y = 45
@@ -122,24 +125,21 @@ def _draw_growth(sheet: Sheet, exploration: Exploration) -> None:
     if exploration.found == 0:
         sheet.paragraph("Nothing was found, so nothing grew.")
         return
-    shares = [
-        [covered[i] / model.items if model.items else 0.0 for _, covered in exploration.growth]
+    new = [
+        [covered[i] - model.covered_before for _, covered in exploration.growth]
         for i, model in enumerate(exploration.models)
     ]
-    low, high = min(map(min, shares)), max(map(max, shares))
-    if high - low < 0.01:
-        low, high = max(0.0, high - 0.01), min(1.0, max(high, 0.01))
+    high = max(1, max(map(max, new)))
     left, top, width = LEFT + _AXIS, sheet.y + 2, WIDTH - _AXIS
-    for part in (0.0, 0.5, 1.0):
+    for part in (0.0, 0.5, 1.0) if high % 2 == 0 else (0.0, 1.0):
         y = top + _CHART * (1 - part)
         sheet.line(left, y, RIGHT, y, HAIRLINE)
-        label = figures.percent(low + part * (high - low))
-        sheet.text(label, LEFT, y + 1, CAPTION, _AXIS - 1.5, "right")
+        sheet.text(f"{round(part * high):,}", LEFT, y + 1, CAPTION, _AXIS - 1.5, "right")
     last = exploration.growth[-1][0]
-    for i, of_model in enumerate(shares):
+    for i, of_model in enumerate(new):
         places = [
-            (left + width * number / last, top + _CHART * (1 - (share - low) / (high - low)))
-            for (number, _), share in zip(exploration.growth, of_model, strict=True)
+            (left + width * number / last, top + _CHART * (1 - items / high))
+            for (number, _), items in zip(exploration.growth, of_model, strict=True)
         ]
         for (x1, y1), (x2, y2) in pairwise(places):
             # Coverage stays as it is until the next image.
@@ -153,8 +153,8 @@ def _draw_growth(sheet: Sheet, exploration: Exploration) -> None:
         sheet.text(named(model.name), left + 8, sheet.y + 2.6, SMALL, WIDTH - 30)
         sheet.y += 4.2
     sheet.paragraph(
-        f"Share of the items of {exploration.metric} that the suite and the images found so far "
-        "cover. The scale does not begin at zero where growth would not be seen.",
+        f"Items of {exploration.metric} that the suite does not cover and the images found so far "
+        "do, in the order in which they were found.",
         CAPTION,
         after=2,
     )
