@@ -43,7 +43,7 @@ def blackout(gradient: Array, corner: Array, size: tuple[int, int]) -> Array:
     """Darken one patch by one, where that is the way up on average; the arguments as above."""
     inside = _inside(gradient, corner, size)
     mean = jnp.sum(jnp.where(inside, gradient, 0), items(gradient), keepdims=True)
-    return jnp.where(inside & (mean < 0), -1.0, 0.0).astype(gradient.dtype)
+    return jnp.where(inside & (mean < 0), -jnp.ones_like(gradient), 0)
 
 
 def within_ball(x: Array, seed: Array, constraint: Constraint, radius: float) -> Array:

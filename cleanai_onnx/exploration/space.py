@@ -50,8 +50,10 @@ class Space:
         width = (self.high - self.low) / self.levels
         steps = jnp.round((self.clipped(x) - self.low) / width)
         if (self.low, self.high) == (0, 1):
-            # The float32 nearest to n / 255, as decoding gives it.
-            return steps / self.levels
+            # The float32 nearest to n / 255, as decoding gives it. Looked up, because XLA makes a
+            # product of a quotient by a constant.
+            table = np.arange(self.levels + 1, dtype=np.float32) / np.float32(self.levels)
+            return jnp.asarray(table)[steps.astype(jnp.int32)]
         return self.low + steps * width
 
 
