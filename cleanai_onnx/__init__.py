@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         OutputError,
         UsageError,
     )
+    from cleanai_onnx.exploration.record import Exploration
+    from cleanai_onnx.exploring import ExplorationOptions, explore
     from cleanai_onnx.profiles import Profile
     from cleanai_onnx.profiles import load as load_profile
     from cleanai_onnx.profiles import merge as merge_profiles
@@ -41,6 +43,8 @@ __all__ = [
     "Attribution",
     "CleanAIError",
     "Explainer",
+    "Exploration",
+    "ExplorationOptions",
     "ImageError",
     "ModelError",
     "OutputError",
@@ -52,6 +56,7 @@ __all__ = [
     "__version__",
     "analyze",
     "attribute",
+    "explore",
     "learn",
     "load_profile",
     "load_result",
@@ -69,6 +74,9 @@ _HOMES = {
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),
     "save_profile": ("cleanai_onnx.profiles", "save"),
+    "Exploration": ("cleanai_onnx.exploration.record", "Exploration"),
+    "ExplorationOptions": ("cleanai_onnx.exploring", "ExplorationOptions"),
+    "explore": ("cleanai_onnx.exploring", "explore"),
     "Result": ("cleanai_onnx.result", "Result"),
     "load_result": ("cleanai_onnx.report", "read"),
     **{

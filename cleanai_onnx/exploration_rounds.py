@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rounds"]
 
-LARGEST_BATCH = 64
+LARGEST_BATCH = 32
 BATCH_BYTES = 2**30
 """A batch takes about this much at most, whatever the machine has: what is found depends on it."""
 BATCHES = 4
@@ -131,7 +131,9 @@ class Rounds:
                 f"the batch sizes of the models are fixed ({', '.join(map(str, sorted(fixed)))}) "
                 "and do not fit each other or --batch-size: export them with any batch size."
             )
-        batch: int = next(iter(fixed), None) or wanted or LARGEST_BATCH
+        # Small enough that rows which are free early find further seeds to take.
+        some = 1 << (max(len(self._suite) // BATCHES, 1) - 1).bit_length()
+        batch: int = next(iter(fixed), None) or wanted or min(max(some, 8), LARGEST_BATCH)
         models = self._lowered(batch)
         each = bytes_for_each(models, batch)
         if not fixed and wanted is None and batch * each > BATCH_BYTES:

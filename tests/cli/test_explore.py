@@ -111,7 +111,8 @@ def test_compat_leaves_valid_pixels_and_says_what_stays(
     command: Command, given: tuple[str, ...]
 ) -> None:
     command.done("explore", *given, "-o", "found", "--compat", "deepxplore", "--step", "3",
-                 "--constraint", "occlusion", "--patch-size", "6x6", "--preset", "unit")  # fmt: skip
+                 "--constraint", "occlusion", "--patch-size", "6x6", "--preset",
+                 "unit")  # fmt: skip
     record = strict_json(command.folder / "found" / "Exploration.json")
     found = [seed for seed in record["seeds"] if seed["became"] == "found"]
     assert found
