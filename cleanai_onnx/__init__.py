@@ -19,6 +19,8 @@ from cleanai_onnx._version import __version__
 if TYPE_CHECKING:
     from cleanai_onnx.analysis import analyze
     from cleanai_onnx.analyzer import Analyzer
+    from cleanai_onnx.asserting import assert_coverage
+    from cleanai_onnx.comparing import compare
     from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.errors import (
         CleanAIError,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from cleanai_onnx.relevance import Attribution, Explainer, attribute
     from cleanai_onnx.report import read as load_result
     from cleanai_onnx.result import Result
+    from cleanai_onnx.tracking import log_to_mlflow
+    from cleanai_onnx.validation import diff
 
 __all__ = [
     "Analyzer",
@@ -55,11 +59,15 @@ __all__ = [
     "UsageError",
     "__version__",
     "analyze",
+    "assert_coverage",
     "attribute",
+    "compare",
+    "diff",
     "explore",
     "learn",
     "load_profile",
     "load_result",
+    "log_to_mlflow",
     "merge_profiles",
     "save_profile",
 ]
@@ -67,6 +75,7 @@ __all__ = [
 _HOMES = {
     "Analyzer": ("cleanai_onnx.analyzer", "Analyzer"),
     "analyze": ("cleanai_onnx.analysis", "analyze"),
+    "assert_coverage": ("cleanai_onnx.asserting", "assert_coverage"),
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),
     "Profile": ("cleanai_onnx.profiles", "Profile"),
@@ -77,7 +86,10 @@ _HOMES = {
     "Exploration": ("cleanai_onnx.exploration.record", "Exploration"),
     "ExplorationOptions": ("cleanai_onnx.exploring", "ExplorationOptions"),
     "explore": ("cleanai_onnx.exploring", "explore"),
+    "compare": ("cleanai_onnx.comparing", "compare"),
+    "diff": ("cleanai_onnx.validation", "diff"),
     "Result": ("cleanai_onnx.result", "Result"),
+    "log_to_mlflow": ("cleanai_onnx.tracking", "log_to_mlflow"),
     "load_result": ("cleanai_onnx.report", "read"),
     **{
         name: ("cleanai_onnx.relevance", name) for name in ("Attribution", "Explainer", "attribute")

@@ -12,23 +12,28 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cleanai_onnx.converters.conversion import ATOL, RTOL
 from cleanai_onnx.errors import UsageError, harmless
+from cleanai_onnx.formats import FORMATS, nearest_format
 
 __all__ = [
+    "ALL",
     "CONVERSION",
     "EXPLANATION",
     "EXPLORATION",
     "LEARNING",
     "OPTIONS",
+    "TABLES",
     "Option",
     "Settings",
     "Value",
     "gather",
+    "parsed",
 ]
 
 FILES = ("cleanai-onnx.toml", "pyproject.toml")
@@ -46,6 +51,7 @@ Group = Literal[
     "images",
     "preprocessing",
     "metrics",
+    "gates",
     "run",
     "conversion",
     "explanation",
@@ -83,6 +89,11 @@ class Option:
     help: str
     metavar: str | tuple[str, ...] | None
     many: int = 1
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that the value can be, where these are all there are; otherwise empty."""
+        return self.parse.choices if isinstance(self.parse, _OneOf) else ()
 
 
 @dataclass(frozen=True)
@@ -229,13 +240,20 @@ def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
+@dataclass(frozen=True)
+class _OneOf:
+    """Takes one of some words, which the completion of shells can ask for."""
+
+    choices: tuple[str, ...]
+
+    def __call__(self, value: Any) -> str:
+        if value not in self.choices:
+            raise ValueError(f"must be one of {', '.join(self.choices)}")
         return str(value)
 
-    return parse
+
+def _one_of(*choices: str) -> _OneOf:
+    return _OneOf(choices)
 
 
 def _list(value: Any) -> tuple[str, ...]:
@@ -336,6 +354,38 @@ def _bounds(value: Any) -> tuple[float, float]:
     return one, other
 
 
+def _reports(value: Any) -> tuple[str, ...]:
+    """Take ``html``, ``html:PATH``, a list of such, or one text with commas between them.
+
+    Raises
+    ------
+    ValueError
+        With a phrase that says what it must be, and what was meant.
+    """
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not items:
+        raise ValueError("must be a list such as pdf,json,html:out.html")
+    for item in items:
+        name = item.partition(":")[0] if isinstance(item, str) else ""
+        if name not in FORMATS:
+            near = nearest_format(name)
+            hint = f" (did you mean {near}?)" if near else ""
+            raise ValueError(f"must be {' or '.join(FORMATS)}, or one with :PATH{hint}")
+        if item.endswith(":"):
+            raise ValueError("must have a path after the colon")
+    return tuple(items)
+
+
+def _attestation(value: Any) -> str | None:
+    """Take the path of a JSON file; true is the default path, written as empty text."""
+    with suppress(ValueError):
+        return "" if _switch(value) else None
+    if not isinstance(value, str) or not value.lower().endswith(".json"):
+        # A flag whose value may be missing takes what follows: never the model or an image.
+        raise ValueError("must be the path of a .json file, or stand last or before another option")
+    return value
+
+
 def _values(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(name): str(text) for name, text in value.items()}
@@ -351,8 +401,22 @@ def _values(value: Any) -> dict[str, str]:
     return found
 
 
+def _gates(value: Any) -> Any:
+    if not isinstance(value, Mapping | list) or not value:
+        raise ValueError("must be a table of gates in a configuration file")
+    return value
+
+
 OPTIONS: tuple[Option, ...] = (
     Option("output", _text, ".", "output", "folder for the reports, made if need be", "DIR"),
+    Option("report", _reports, ("pdf", "json"), "output",
+           f"a report to write, may be repeated: {', '.join(FORMATS)}; PATH is its file (default: "
+           "pdf and json, in --output)", "TYPE[:PATH]"),
+    Option("attest", _attestation, None, "output",
+           "also write an unsigned in-toto statement of the result, for cosign to sign; PATH is a "
+           ".json file", "PATH"),
+    Option("mlflow", _switch, False, "output",
+           "log metrics, settings and reports to the active MLflow tracking store", None),
     Option("per-image", _switch, False, "output",
            "also write each image's figures for each layer (CSV)", None),
     Option("subset", _text, None, "output",
@@ -361,6 +425,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("no-relevance", _switch, False, "output",
            "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),
+    Option("verbose", _switch, False, "output",
+           "say what is being done, and how long it took, on standard error", None),
     Option("no-progress", _switch, False, "output", "show no progress bar", None),
     Option("taps", _list, ("activations",), "model",
            "what to measure: activations, last-call (one for each module, as CleanAI does), "
@@ -428,6 +494,11 @@ OPTIONS: tuple[Option, ...] = (
            "metrics",
            "also measure idc as the authors' code of 2020 did: deepimportance-2020; or explore as "
            "DeepXplore's code does, which leaves valid pixels: deepxplore", "WHAT"),
+    Option("fail-under", _list, (), "gates",
+           "end with exit code 1 where a limit is not kept: nc=30%,kmnc/channel=45%, and "
+           "dead-channels=0 or lsa=50 at most; more forms in a file's table of gates", "LIST"),
+    Option("baseline", _text, None, "gates",
+           "the JSON of an earlier analysis, for gates that limit a change", "FILE"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
@@ -528,8 +599,15 @@ EXPLORATION: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``explore`` alone."""
 
-_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *EXPLORATION, *LEARNING)
-_BY_NAME = {option.name: option for option in _ALL}
+TABLES: tuple[Option, ...] = (
+    Option("gates", _gates, {}, "gates",
+           "limits by metric, see docs/gates.md; --fail-under comes before it", None),
+)  # fmt: skip
+"""Tables of a configuration file, which no flag can hold."""
+
+ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *EXPLORATION, *LEARNING, *TABLES)
+"""Every option of every command; each name is there once."""
+_BY_NAME = {option.name: option for option in ALL}
 
 
 @dataclass(frozen=True)
@@ -560,6 +638,7 @@ def gather(
     arguments: Mapping[str, Any],
     environment: Mapping[str, str] | None = None,
     file: str | Path | None = None,
+    folder: str | Path = "",
 ) -> Settings:
     """Return the settings of a run.
 
@@ -571,7 +650,9 @@ def gather(
         By default that of the process.
     file : path, optional
         A configuration file; by default `cleanai-onnx.toml` or the `[tool.cleanai-onnx]` table of
-        `pyproject.toml` in the current folder.
+        `pyproject.toml` in `folder`.
+    folder : path, optional
+        By default the current one.
 
     Raises
     ------
@@ -579,33 +660,42 @@ def gather(
         If a value cannot be used or a key is unknown; the nearest known one is named.
     """
     environment = os.environ if environment is None else environment
-    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in _ALL}
-    for origin, table in _from_file(file):
+    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in ALL}
+    for origin, table in _from_file(file, folder):
         for key, value in table.items():
-            found[key] = Value(_parsed(key, value, f"{origin}: {key}"), f"file {origin}")
+            found[key] = Value(parsed(key, value, f"{origin}: {key}"), f"file {origin}")
     for variable, text in sorted(environment.items()):
         if variable.startswith(PREFIX) and variable not in INTERNAL:
             key = variable.removeprefix(PREFIX).lower().replace("_", "-")
-            found[key] = Value(_parsed(key, text, variable), f"environment {variable}")
+            found[key] = Value(parsed(key, text, variable), f"environment {variable}")
     for key, value in arguments.items():
         if value is not None:
-            found[key] = Value(_parsed(key, value, f"--{key}"), f"--{key}")
+            found[key] = Value(parsed(key, value, f"--{key}"), f"--{key}")
     return Settings(found)
 
 
-def _parsed(key: str, value: Any, where: str) -> Any:
+def parsed(key: str, value: Any, where: str) -> Any:
+    """Return the value of the option `key`.
+
+    Raises
+    ------
+    UsageError
+        If the value cannot be used or there is no such option; `where` says where it stood.
+    """
     option = _BY_NAME.get(key)
     if option is None:
         near = difflib.get_close_matches(key[:40], _BY_NAME, n=1)
         hint = f"; did you mean {_spelt(near[0], where)}?" if near else "."
-        raise UsageError(f"{_shown(where)} is not an option{hint}")
+        raise UsageError(f"{_shown(where)} is not an option{hint}", slug="unknown-option")
     try:
         return option.parse(value)
     except ValueError as error:
         # A flag that may be repeated comes as a list even if it was given once.
         once = where.startswith("--") and isinstance(value, list) and len(value) == 1
         given = value[0] if once else value
-        raise UsageError(f"{_shown(where)} {error}, not {_shown(str(given))!r}.") from None
+        raise UsageError(
+            f"{_shown(where)} {error}, not {_shown(str(given))!r}.", slug="option-value"
+        ) from None
 
 
 def _spelt(name: str, where: str) -> str:
@@ -618,13 +708,13 @@ def _shown(text: str) -> str:
     return harmless(text[:100]) + "…" * (len(text) > 100)
 
 
-def _from_file(file: str | Path | None) -> list[tuple[str, Mapping[str, Any]]]:
+def _from_file(file: str | Path | None, folder: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
     if file is not None:
         if str(file) == "":
             raise UsageError("--config is empty: give the path of a file.")
         return [_read(Path(file))]
     for name in FILES:
-        path = Path(name)
+        path = Path(folder, name)
         if path.is_file():
             origin, table = _read(path)
             if table or path.name != "pyproject.toml":

@@ -387,6 +387,7 @@ def _told(
             first.session.provider,
             rounds.batch_size,
             settings,
+            resolved.fields,
         ),
         seconds=sum(record.seconds.values()),
     )

@@ -208,7 +208,8 @@ def _nothing_worked(
         missing = ", ".join(name for name in needed if not _is_installed(name))
         return UsageError(
             f"{origin.format}s cannot be converted here ({missing} cannot be imported): install "
-            f"what is needed with `pip install 'cleanai-onnx[{extra}]'`."
+            f"what is needed with `pip install 'cleanai-onnx[{extra}]'`.",
+            slug="package-missing",
         )
     reasons = "; ".join(f"{attempt.route}: {attempt.reason}" for attempt in tried)
     return ConversionError(

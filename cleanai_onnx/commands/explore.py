@@ -12,9 +12,8 @@ from typing import Any
 
 from cleanai_onnx import config
 from cleanai_onnx.commands.parsing import (
-    IMAGES_HELP,
     Parser,
-    add_common,
+    add_general,
     add_groups,
     add_options,
     image_options,
@@ -26,12 +25,12 @@ from cleanai_onnx.errors import UsageError
 __all__ = ["parser", "run"]
 
 FOLDER = "found"
-METRICS = frozenset(
-    {"threshold", "profile", "sections", "margin", "important", "clusters", "compat"}
-)
-"""Options of the metrics that an objective depends on."""
-NOT_TAKEN = frozenset({"no-relevance", "output", "per-image", "subset"})
-"""Options of the analysis that this command has no use for; it has its own output."""
+GROUPS = frozenset({"model", "images", "preprocessing", "run"})
+TAKEN = frozenset({
+    "quiet", "verbose", "no-progress", "threshold", "profile", "sections", "margin", "important",
+    "clusters", "compat",
+})  # fmt: skip
+"""Further options of the analysis: those that an objective depends on. The output is our own."""
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -47,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="model.onnx ... seeds",
-        help=f"ONNX files, then the seeds: {IMAGES_HELP}",
+        help="one or more ONNX files, and then the seeds: images as every command takes them",
     )
     made.add_argument(
         "-o",
@@ -56,14 +55,11 @@ def parser() -> argparse.ArgumentParser:
         help="folder for what is found; an exploration that was ended there goes on (default: "
         f"{FOLDER})",
     )
-    add_common(made)
+    add_general(made)
     ours = made.add_argument_group("exploration")
     add_options(ours, config.EXPLORATION)
     add_options(ours, _input_range())
-    add_groups(
-        made,
-        lambda one: one.name in METRICS if one.group == "metrics" else one.name not in NOT_TAKEN,
-    )
+    add_groups(made, lambda one: one.group in GROUPS or one.name in TAKEN)
     return made
 
 

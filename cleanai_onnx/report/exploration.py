@@ -19,8 +19,7 @@ from cleanai_onnx.report import figures
 from cleanai_onnx.report.destination import GrowingFile, explained
 from cleanai_onnx.report.json import text_of
 from cleanai_onnx.report.lines import Lines
-from cleanai_onnx.report.names import named, printable
-from cleanai_onnx.report.per_image import cell
+from cleanai_onnx.report.names import named, printable, spreadsheet_cell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,7 +132,7 @@ def write_table(path: Path, exploration: Exploration, journal: Journal) -> None:
             writer.writerow(
                 [
                     one.index,
-                    cell(one.image),
+                    spreadsheet_cell(one.image),
                     one.became,
                     one.steps,
                     "" if one.apart is None else one.apart,
@@ -141,7 +140,7 @@ def write_table(path: Path, exploration: Exploration, journal: Journal) -> None:
                     *one.classes,
                     *("" if norm is None else f"{norm:.6g}" for norm in (one.l2, one.linf)),
                     one.adds,
-                    cell(one.file or ""),
+                    spreadsheet_cell(one.file or ""),
                     "" if one.stays is None else str(one.stays).lower(),
                 ]
             )
