@@ -27,6 +27,7 @@ from cleanai_onnx.relevance.result import Attribution, Conservation
 from cleanai_onnx.relevance.targets import Target, class_indices, start_relevance
 from cleanai_onnx.relevance.values import Recorder, values_from
 from cleanai_onnx.relevance.walk import Walked, walk
+from cleanai_onnx.relevance.weights import prepared_weights
 from cleanai_onnx.runtime.compilation import compiled
 
 __all__ = ["Explainer", "Forward", "Precision"]
@@ -211,9 +212,7 @@ class Explainer:
         if whole:
             plan = replace(plan, class_axis=None)
         layers = self._layer_names(network, shape)
-        prepared = [
-            step.prepared() if isinstance(step, LinearStep) else None for step in plan.steps
-        ]
+        prepared = prepared_weights(plan.steps, self._threads)
         wanted = (self.image_input.name, *layers)
 
         def back(taps: Mapping[str, Laid], weights: Any, targets: Array, recorder: Any) -> Walked:
@@ -249,14 +248,12 @@ class Explainer:
         def explain(given: Any, weights: Any, targets: Array) -> Walked:
             return back(activations.named(given), weights, targets, None)
 
-        return _Ready(
-            network,
-            plan,
-            jax.device_put(prepared, activations.device),
-            activations,
-            compiled(explain, activations.device.platform),
-            layers,
-        )
+        device = activations.device
+        prepared = jax.device_put(prepared, device)
+        lowered = compiled(explain, device.platform).lower(activations.given, prepared, targets)
+        ready = _Ready(network, plan, prepared, activations, lowered.compile(), layers)
+        activations.finish()
+        return ready
 
     def _layer_names(self, network: Network, shape: tuple[int, ...]) -> tuple[str, ...]:
         if self._layers is None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jax
 
 __all__ = ["compiled", "compiler_options"]
 
@@ -40,7 +43,7 @@ def _is_known(name: str, value: str) -> bool:
 
 def compiled(
     function: Callable[..., Any], platform: str, *, wide: bool = False, **options: Any
-) -> Callable[..., Any]:
+) -> jax.stages.Wrapped:
     """Return `function` compiled by JAX with this project's compiler options.
 
     Parameters

@@ -13,7 +13,7 @@ from cleanai_onnx.graph.canonical.affine import FOLD_AFFINE
 from cleanai_onnx.graph.canonical.batchnorm_after import FOLD_BATCHNORM_AFTER
 from cleanai_onnx.graph.canonical.batchnorm_before import FOLD_BATCHNORM_BEFORE
 from cleanai_onnx.graph.canonical.constants import FOLD_CONSTANTS
-from cleanai_onnx.graph.canonical.exposed import exposed_proto
+from cleanai_onnx.graph.canonical.exposed import exposed_bytes
 from cleanai_onnx.graph.canonical.functions import DOMAIN
 from cleanai_onnx.graph.canonical.gemm import MATMUL_TO_GEMM
 from cleanai_onnx.graph.canonical.identities import REMOVE_IDENTITIES
@@ -27,7 +27,7 @@ __all__ = [
     "PASSES",
     "CanonicalPass",
     "canonicalise",
-    "exposed_proto",
+    "exposed_bytes",
     "run_passes",
     "with_weights",
 ]
