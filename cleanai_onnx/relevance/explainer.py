@@ -101,7 +101,9 @@ class Explainer:
                 f"batch_size must be a whole number of at least 1, not {batch_size!r}."
             )
         self.composite = chosen_composite(composite, parameters)
-        self.model = model if isinstance(model, graph.Model) else graph.load_model(model)
+        if not isinstance(model, graph.Model):
+            model = graph.load_model(model, keep_data=True)
+        self.model = model
         self.image_input = graph.find_image_input(self.model, input_name)
         self.batch_size = self._batch_size(batch_size)
         self._layers = layers
@@ -253,6 +255,7 @@ class Explainer:
         lowered = compiled(explain, device.platform).lower(activations.given, prepared, targets)
         ready = _Ready(network, plan, prepared, activations, lowered.compile(), layers)
         activations.finish()
+        self.model = replace(self.model, data=None)  # only the first session is worth its memory
         return ready
 
     def _layer_names(self, network: Network, shape: tuple[int, ...]) -> tuple[str, ...]:
