@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from cleanai_onnx import graph, runtime
-from cleanai_onnx.graph.canonical import exposed_bytes
+from cleanai_onnx.errors import UsageError
+from cleanai_onnx.graph.canonical import computes_in_double, exposed_bytes
 from cleanai_onnx.relevance.layouts import Laid, channels_last_shape
 from cleanai_onnx.relevance.network import Network
 
@@ -171,13 +172,20 @@ def activations_from(
 ) -> Activations:
     """Return the source of the tensors `names`.
 
+    A model that computes in float64 is run by JAX: what onnxruntime hands over is float32.
+
     Raises
     ------
-    ModelError
-        If onnxruntime refuses the model.
     UsageError
-        If the device cannot be had.
+        If onnxruntime was asked for by name and the model computes in float64.
     """
+    if computes_in_double(model):
+        if forward == "onnxruntime":
+            raise UsageError(
+                "forward='onnxruntime' hands float32 over, and the model computes in float64: "
+                "leave forward out."
+            )
+        forward = "jax"
     if forward == "jax":
         return FromLowered(network, image_input, names, feeds)
     shapes = {name: network.shape(name) for name in names}

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from cleanai_onnx import graph, runtime
 from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.graph.canonical import WIDEN_HALVES, without_halves
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.relevance.activations import Activations, Forward, activations_from
 from cleanai_onnx.relevance.boxes import with_boxes
@@ -53,6 +54,11 @@ class Explainer:
 
     Parameters are those of `cleanai_onnx.relevance.attribute`. The way back is compiled when the
     first batch comes, and again for another shape.
+
+    Attributes
+    ----------
+    widened
+        Whether the model has half precision, and is explained as the same model in float32.
 
     Examples
     --------
@@ -103,7 +109,8 @@ class Explainer:
         self.composite = chosen_composite(composite, parameters)
         if not isinstance(model, graph.Model):
             model = graph.load_model(model, keep_data=True)
-        self.model = model
+        self.model = without_halves(model)
+        self.widened = self.model is not model
         self.image_input = graph.find_image_input(self.model, input_name)
         self.batch_size = self._batch_size(batch_size)
         self._layers = layers
@@ -209,6 +216,8 @@ class Explainer:
             self.image_input.name,
             np.dtype(self._precision),
         )
+        if self.widened:
+            network = replace(network, passes=(WIDEN_HALVES.name, *network.passes))
         plan = make_plan(network, self.composite, output=self._output, fallback=self._fallback)
         plan = with_boxes(plan, network, shape)
         if whole:

@@ -15,7 +15,12 @@ from cleanai_onnx.graph.loading import Model
 from cleanai_onnx.graph.names import fresh_name
 from cleanai_onnx.graph.surgery import with_addition
 
-__all__ = ["exposed_bytes"]
+__all__ = ["computes_in_double", "exposed_bytes"]
+
+
+def computes_in_double(model: Model) -> bool:
+    """Say whether a model has weights in float64, so that its tensors are no float32 outputs."""
+    return any(t.data_type == TensorProto.DOUBLE and t.dims for t in model.proto.graph.initializer)
 
 
 def exposed_bytes(model: Model, ranks: Mapping[str, int]) -> tuple[bytes, tuple[str, ...]]:
