@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -132,7 +133,9 @@ def analyze(
         raise UsageError("learning needs train, the images to learn from.")
     if isinstance(profile, str | Path):
         options["profile"] = str(profile)
-        profile = load_profile(profile)
+        path, profile = profile, load_profile(profile)
+        with open(path, "rb") as stream:
+            options["profile SHA-256"] = hashlib.file_digest(stream, "sha256").hexdigest()
     becoming: dict[str, Any] = {
         "preset": preset,
         "preprocessing": preprocessing,
@@ -152,12 +155,19 @@ def analyze(
         # Before anything is learnt, which may take hours.
         suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
         if pair is not None and (isinstance(pair, str) or len(pair) != 2):
-            raise UsageError(f"pair must be the names of two images, not {pair!r}.")
+            raise UsageError(
+                f"pair must be the names of two images, not {pair!r}.", slug="image-name"
+            )
         positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
         if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
-            raise UsageError("--subset lists a path a line; the path of an image here has several.")
+            raise UsageError(
+                "--subset lists a path a line; the path of an image here has several.",
+                slug="subset",
+            )
     elif pair is not None:
-        raise UsageError("pair names images of a folder; batches of your own have no names.")
+        raise UsageError(
+            "pair names images of a folder; batches of your own have no names.", slug="image-name"
+        )
     if train is not None:
         options["train"] = _described(train)
         options |= learning or {}
@@ -186,11 +196,21 @@ def analyze(
         return replace(result, notes=(*result.notes, OF_BATCHES)) if relevance else result
 
     analyzer = Analyzer(model, pair=positions, **shared)
+    # With its bytes, which the analyzer lets go when it has a session: relevance needs another one.
+    loaded = analyzer.model if relevance else None
     resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
     if profile is not None:
         require_same_preprocessing(profile, resolved.fields)
     try:
-        skipped = feed(analyzer, suite, resolved.preprocessing, strict=strict, progress=progress)
+        manifest = inputs.Manifest()
+        skipped = feed(
+            analyzer,
+            suite,
+            resolved.preprocessing,
+            strict=strict,
+            manifest=manifest,
+            progress=progress,
+        )
         result = analyzer.result(
             images=ImageFacts(
                 source=suite.source,
@@ -198,6 +218,7 @@ def analyze(
                 used=analyzer.inputs,
                 skipped=skipped,
                 per_image_table=None if per_image is None else Path(per_image).name,
+                manifest_sha256=manifest.sha256(suite.full_name),
             ),
             preprocessing=resolved.fields,
             notes=resolved.notes,
@@ -208,12 +229,12 @@ def analyze(
         if subset_file is not None and result.subset is not None:
             chosen = [image.index for image in result.subset.images]
             _list(subset_file, [_path(suite, index) for index in chosen])
-        if not relevance:
+        if loaded is None:
             return result
         with analyzer.record.phase("relevance"):
             result = with_relevance(
                 result,
-                analyzer.model,
+                loaded,
                 suite,
                 resolved.preprocessing,
                 input_name=analyzer.image_input.name,
@@ -255,7 +276,9 @@ def _described(images: Any) -> str | list[str]:
 def _check_subset_file(path: str | Path) -> None:
     """Refuse what cannot be written, or could not be given as images again."""
     if Path(path).suffix.lower() != ".txt":
-        raise UsageError(f"--subset must name a .txt file, not {str(path)[-100:]!a}.")
+        raise UsageError(
+            f"--subset must name a .txt file, not {str(path)[-100:]!a}.", slug="subset"
+        )
     check_destination(path, "--subset")
 
 

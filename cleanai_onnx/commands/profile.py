@@ -28,7 +28,7 @@ __all__ = ["LEARNING", "announce_profile", "learning", "parser", "require_train"
 
 LEARNING = "learning (with --train; as in the command profile)"
 """The heading of these options in the help of other commands."""
-NOT_TAKEN = frozenset({"no-relevance", "output", "per-image", "subset"})
+NOT_TAKEN = frozenset({"attest", "no-relevance", "output", "per-image", "report", "subset"})
 """Options of the analysis that this command has no use for."""
 
 
@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", metavar="FILE", help="the profile to write (default: MODEL.profile)"
     )
     add_options(made.add_argument_group("learning"), config.LEARNING)
-    add_groups(made, lambda one: one.group != "metrics" and one.name not in NOT_TAKEN)
+    add_groups(
+        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
+    )
     return made
 
 

@@ -68,6 +68,10 @@ class Suite:
             return shown(self.files[index])
         return f"{self.source}[{self.rows[index]}]"
 
+    def full_name(self, index: int) -> str:
+        """Return the name of an item as it is, which may not be printable."""
+        return self.files[index] if self.kind == "files" else self.name(index)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all items, in order. With a million images, prefer `name`."""
@@ -79,11 +83,18 @@ class Suite:
             return self.root + self.files[index]
         return os.path.join(self.root, *self.files[index].split("/"))
 
+    def row(self, index: int) -> npt.NDArray[Any]:
+        """Return an item of a suite of an array as it is there."""
+        if self.array is None:
+            raise TypeError("only a suite of an array has rows")
+        row: npt.NDArray[Any] = self.array[self.rows[index]]
+        return row
+
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """Return an item of a suite of pixels, as (height, width) or (height, width, channels)."""
-        if self.array is None or self.kind != "pixels":
+        if self.kind != "pixels":
             raise TypeError("only a suite of pixels has pixels")
-        row = np.asarray(self.array[self.rows[index]], dtype=np.uint8)
+        row = np.asarray(self.row(index), dtype=np.uint8)
         if self.axes == "NCHW":
             row = np.moveaxis(row, 0, -1)
         return row[..., 0] if row.ndim == 3 and row.shape[-1] == 1 else row
@@ -126,7 +137,10 @@ class Suite:
         if limit is None:
             return self
         if limit < 1:
-            raise UsageError(f"The limit on images must be at least 1, not {limit} (--limit).")
+            raise UsageError(
+                f"The limit on images must be at least 1, not {limit} (--limit).",
+                slug="option-value",
+            )
         if limit >= len(self):
             return self
         return self.subset(sample(len(self), limit, seed))
