@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from cleanai_onnx.exploration.record import Exploration
     from cleanai_onnx.exploring import ExplorationOptions, explore
+    from cleanai_onnx.inspecting import inspect, inspect_models
     from cleanai_onnx.profiles import Profile
     from cleanai_onnx.profiles import load as load_profile
     from cleanai_onnx.profiles import merge as merge_profiles
@@ -64,6 +65,8 @@ __all__ = [
     "compare",
     "diff",
     "explore",
+    "inspect",
+    "inspect_models",
     "learn",
     "load_profile",
     "load_result",
@@ -79,6 +82,8 @@ _HOMES = {
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),
     "Profile": ("cleanai_onnx.profiles", "Profile"),
+    "inspect": ("cleanai_onnx.inspecting", "inspect"),
+    "inspect_models": ("cleanai_onnx.inspecting", "inspect_models"),
     "learn": ("cleanai_onnx.profiling", "learn"),
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),

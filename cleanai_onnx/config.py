@@ -26,6 +26,7 @@ __all__ = [
     "CONVERSION",
     "EXPLANATION",
     "EXPLORATION",
+    "INSPECTION",
     "LEARNING",
     "OPTIONS",
     "TABLES",
@@ -55,6 +56,7 @@ Group = Literal[
     "run",
     "conversion",
     "explanation",
+    "inspection",
     "exploration",
     "learning",
 ]
@@ -180,6 +182,13 @@ def _positive(value: Any) -> float:
     number = _number(value)
     if number <= 0:
         raise ValueError("must be a number above 0")
+    return number
+
+
+def _portion(value: Any) -> float:
+    number = _number(value)
+    if not 0 < number < 1:
+        raise ValueError("must be a number between 0 and 1")
     return number
 
 
@@ -558,6 +567,35 @@ LEARNING: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``profile`` alone."""
 
+INSPECTION: tuple[Option, ...] = (
+    Option("hypotheses", _names, (), "inspection",
+           "a table (.csv or .parquet) with the column image and a column for each hypothesis; may "
+           "be repeated", "FILE"),
+    Option("functions", _list, (), "inspection",
+           "built-in hypotheses: folders (the classes), brightness, contrast, edge-density, "
+           "saturation, dominant-hue, high-frequency", "LIST"),
+    Option("masks", _text, None, "inspection",
+           "a folder with a folder of mask images for each concept", "DIR"),
+    Option("measures", _list, ("pearson", "spearman", "auc", "iou"), "inspection",
+           "pearson, spearman, mean-difference, cohens-d, auc, jaccard, mutual-information, iou, "
+           "logistic-l1, probe (default: pearson,spearman,auc,iou)", "LIST"),
+    Option("also", _names, (), "inspection",
+           "another model, to compare side by side; may be repeated", "MODEL"),
+    Option("error", _tolerance, 0.0, "inspection",
+           "stop when all scores are within X of those on all images (default: 0, exact)", "X"),
+    Option("min-inputs", _whole(2), 256, "inspection",
+           "see at least N images before that (default: 256)", "N"),
+    Option("keep", _whole(2), 10_000, "inspection",
+           "measures of order and fits use a random sample of at most N images (default: 10000)",
+           "N"),
+    Option("quantile", _portion, None, "inspection",
+           "share of values that are a neuron's top, for jaccard and iou (default: the share that "
+           "the concept has; network dissection: 0.005)", "Q"),
+    Option("database", _text, None, "inspection",
+           "also add the scores to this DuckDB file", "FILE"),
+)  # fmt: skip
+"""Options of the command ``inspect`` alone; it shares ``view`` and ``layers`` with ``profile``."""
+
 EXPLORATION: tuple[Option, ...] = (
     Option("objective",
            _one_of("disagreement", "nc-suite", "nc-suite-scaled", "nbc-suite", "snac", "kmnc",
@@ -605,7 +643,7 @@ TABLES: tuple[Option, ...] = (
 )  # fmt: skip
 """Tables of a configuration file, which no flag can hold."""
 
-ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *EXPLORATION, *LEARNING, *TABLES)
+ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *EXPLORATION, *INSPECTION, *LEARNING, *TABLES)
 """Every option of every command; each name is there once."""
 _BY_NAME = {option.name: option for option in ALL}
 

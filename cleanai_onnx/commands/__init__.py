@@ -20,6 +20,7 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
         "explore": "search for inputs that the suite lacks, or on which models disagree",
         "profile": "learn from training images what the neurons do",
         "combine": "merge profiles of one model",
+        "inspect": "score which hypotheses the neurons encode",
         "compare": "run two models over the same images, and show where they differ",
         "diff": "put two stored results side by side",
         "config": "print every option's value, and where it came from",
