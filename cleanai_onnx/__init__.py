@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         OutputError,
         UsageError,
     )
+    from cleanai_onnx.exploration.record import Exploration
+    from cleanai_onnx.exploring import ExplorationOptions, explore
+    from cleanai_onnx.inspecting import inspect, inspect_models
     from cleanai_onnx.profiles import Profile
     from cleanai_onnx.profiles import load as load_profile
     from cleanai_onnx.profiles import merge as merge_profiles
@@ -45,6 +48,8 @@ __all__ = [
     "Attribution",
     "CleanAIError",
     "Explainer",
+    "Exploration",
+    "ExplorationOptions",
     "ImageError",
     "ModelError",
     "OutputError",
@@ -59,6 +64,9 @@ __all__ = [
     "attribute",
     "compare",
     "diff",
+    "explore",
+    "inspect",
+    "inspect_models",
     "learn",
     "load_profile",
     "load_result",
@@ -74,10 +82,15 @@ _HOMES = {
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),
     "Profile": ("cleanai_onnx.profiles", "Profile"),
+    "inspect": ("cleanai_onnx.inspecting", "inspect"),
+    "inspect_models": ("cleanai_onnx.inspecting", "inspect_models"),
     "learn": ("cleanai_onnx.profiling", "learn"),
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),
     "save_profile": ("cleanai_onnx.profiles", "save"),
+    "Exploration": ("cleanai_onnx.exploration.record", "Exploration"),
+    "ExplorationOptions": ("cleanai_onnx.exploring", "ExplorationOptions"),
+    "explore": ("cleanai_onnx.exploring", "explore"),
     "compare": ("cleanai_onnx.comparing", "compare"),
     "diff": ("cleanai_onnx.validation", "diff"),
     "Result": ("cleanai_onnx.result", "Result"),

@@ -86,11 +86,14 @@ def feed(
     strict: bool = False,
     manifest: inputs.Manifest | None = None,
     progress: Progress | None = None,
+    enough: Callable[[], bool] | None = None,
 ) -> tuple[SkippedImage, ...]:
     """Give all images of a suite to a consumer, and return those that were skipped.
 
     With a `manifest`, images are hashed while they are read: it gets the hashes, and so does the
     consumer's `update`, as `hashes`.
+
+    It ends early where `enough`, asked after each batch, says so.
 
     Raises
     ------
@@ -116,4 +119,6 @@ def feed(
             consumer.update(batch.data[: batch.valid], batch.names, batch.indexes, **further)
             if done is not None:
                 done(batches.used + len(batches.skipped))
+            if enough is not None and enough():
+                break
         return batches.skipped

@@ -29,7 +29,7 @@ GROUPS: dict[config.Group, str] = {
     "gates": "gates",
     "run": "run",
 }
-REPEATED = frozenset({"input-value", "input-shape", "layer", "report"})
+REPEATED = frozenset({"also", "hypotheses", "input-value", "input-shape", "layer", "report"})
 """Options whose flag may be given several times."""
 VALUE_MAY_BE_MISSING = frozenset({"attest"})
 

@@ -20,7 +20,7 @@ from cleanai_onnx.report.pdf_sheet import CAPTION, H2, LEFT, PANEL, SMALL, WIDTH
 from cleanai_onnx.report.relevance import key_of, shares_of
 from cleanai_onnx.result import FeaturedImage, Result
 
-__all__ = ["draw_featured_images"]
+__all__ = ["draw_featured_images", "draw_picture"]
 
 _COLUMNS = 6
 _GUTTER = 4.0
