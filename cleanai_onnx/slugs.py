@@ -62,6 +62,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "inspecting": "inspection",
         "inspection": "inspection",
         "lowering": "lowering",
+        "perturbing": "exploration",
         "planning": "batch-size",
         "profiles.labels": "labels",
         "profiles.learning": "learning",
