@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -66,7 +67,8 @@ def analyze(
     ----------
     model : path, bytes or onnx.ModelProto
     images : path, glob pattern, several of them, array, or iterable of batches
-        Paths name a folder of images, an image, or a ``.npy`` or ``.npz`` file. An array is
+        Paths name a folder of images, an image, a ``.npy`` or ``.npz`` file, an archive, a table,
+        or a URL (see `cleanai_onnx.inputs.discover`). An array is
         ``(n, ...)``, as the model takes it. An iterable (a torch DataLoader, say) yields such
         arrays, or tuples of which they are the first element.
     parameters : Parameters
@@ -131,7 +133,9 @@ def analyze(
         raise UsageError("learning needs train, the images to learn from.")
     if isinstance(profile, str | Path):
         options["profile"] = str(profile)
-        profile = load_profile(profile)
+        path, profile = profile, load_profile(profile)
+        with open(path, "rb") as stream:
+            options["profile SHA-256"] = hashlib.file_digest(stream, "sha256").hexdigest()
     becoming: dict[str, Any] = {
         "preset": preset,
         "preprocessing": preprocessing,
@@ -151,12 +155,19 @@ def analyze(
         # Before anything is learnt, which may take hours.
         suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
         if pair is not None and (isinstance(pair, str) or len(pair) != 2):
-            raise UsageError(f"pair must be the names of two images, not {pair!r}.")
+            raise UsageError(
+                f"pair must be the names of two images, not {pair!r}.", slug="image-name"
+            )
         positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
         if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
-            raise UsageError("--subset lists a path a line; the path of an image here has several.")
+            raise UsageError(
+                "--subset lists a path a line; the path of an image here has several.",
+                slug="subset",
+            )
     elif pair is not None:
-        raise UsageError("pair names images of a folder; batches of your own have no names.")
+        raise UsageError(
+            "pair names images of a folder; batches of your own have no names.", slug="image-name"
+        )
     if train is not None:
         options["train"] = _described(train)
         options |= learning or {}
@@ -191,7 +202,15 @@ def analyze(
     if profile is not None:
         require_same_preprocessing(profile, resolved.fields)
     try:
-        skipped = feed(analyzer, suite, resolved.preprocessing, strict=strict, progress=progress)
+        manifest = inputs.Manifest()
+        skipped = feed(
+            analyzer,
+            suite,
+            resolved.preprocessing,
+            strict=strict,
+            manifest=manifest,
+            progress=progress,
+        )
         result = analyzer.result(
             images=ImageFacts(
                 source=suite.source,
@@ -199,6 +218,7 @@ def analyze(
                 used=analyzer.inputs,
                 skipped=skipped,
                 per_image_table=None if per_image is None else Path(per_image).name,
+                manifest_sha256=manifest.sha256(suite.full_name),
             ),
             preprocessing=resolved.fields,
             notes=resolved.notes,
@@ -256,21 +276,26 @@ def _described(images: Any) -> str | list[str]:
 def _check_subset_file(path: str | Path) -> None:
     """Refuse what cannot be written, or could not be given as images again."""
     if Path(path).suffix.lower() != ".txt":
-        raise UsageError(f"--subset must name a .txt file, not {str(path)[-100:]!a}.")
-    check_destination(path)
+        raise UsageError(
+            f"--subset must name a .txt file, not {str(path)[-100:]!a}.", slug="subset"
+        )
+    check_destination(path, "--subset")
 
 
 def _path(suite: inputs.Suite, index: int) -> str:
     """Return the path of an image, from the current folder where it lies there."""
     if suite.kind != "files":
         return suite.name(index)
+    if suite.store is not None:
+        return suite.path(index)
     path = os.path.abspath(suite.path(index))
     here = os.path.join(os.getcwd(), "")
     return path.removeprefix(here)
 
 
 def _list(path: str | Path, lines: Iterable[str]) -> None:
-    replace_file(path, b"".join(os.fsencode(line) + b"\n" for line in lines))
+    content = b"".join(os.fsencode(line) + b"\n" for line in lines)
+    replace_file(path, content, "--subset")
 
 
 def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:

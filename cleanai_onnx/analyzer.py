@@ -66,6 +66,9 @@ class Analyzer:
         Whether to find the images that suffice for the same coverage (`Result.subset`), of all
         criteria that single images cover, in the channel view, or of those that are named, such as
         ``"kmnc"`` or ``"nc-suite/unit"``.
+    outputs : callable, optional
+        Called for each batch with the values of the model's first output, ``(n, N)`` float32, which
+        the next batch overwrites, and the positions of its inputs.
 
     Examples
     --------
@@ -100,11 +103,14 @@ class Analyzer:
         profile: Profile | None = None,
         profile_parameters: ProfileParameters | None = None,
         subset: bool | Sequence[str] = False,
+        outputs: Callable[[np.ndarray, Sequence[int]], None] | None = None,
     ) -> None:
         if pair is not None and not (len(pair) == 2 and all(is_whole(one, 0) for one in pair)):
-            raise UsageError(f"pair must be the positions of two images, not {pair!r}.")
+            raise UsageError(
+                f"pair must be the positions of two images, not {pair!r}.", slug="image-name"
+            )
         if pair is not None and pair[0] == pair[1]:
-            raise UsageError("--pair needs two different images.")
+            raise UsageError("--pair needs two different images.", slug="image-name")
         self.record = RunRecord()
         self.parameters = parameters or Parameters()
         self._runner = Runner(
@@ -116,7 +122,7 @@ class Analyzer:
             batch_size=batch_size,
             threads=threads,
             # Some metrics tell apart what images of each class taught.
-            decide=profile is not None,
+            decide=profile is not None or outputs is not None,
             record=self.record,
         )
         self.image_input = self._runner.image_input
@@ -135,6 +141,7 @@ class Analyzer:
         self._most: int | None = None
         self._pair, self._adjacency = pair, adjacency
         self._per_image, self._per_layer = per_image, per_layer
+        self._outputs = outputs
         self._started = self._closed = False
 
     def __enter__(self) -> Self:
@@ -162,6 +169,11 @@ class Analyzer:
     def layers(self) -> tuple[LayerFacts, ...]:
         """The layers that are measured, once `start` has found them."""
         return self._runner.layers
+
+    @property
+    def output(self) -> LayerFacts | None:
+        """The model's first output, once `start` has found it; None where it cannot be tapped."""
+        return self._runner.output
 
     def prepare(self, item_shape: Sequence[int], most: int | None = None) -> None:
         """Choose the batch size, find the taps, and check that the memory suffices.
@@ -196,6 +208,7 @@ class Analyzer:
         batch: np.ndarray,
         names: Sequence[str] | None = None,
         indexes: Sequence[int] | None = None,
+        hashes: Sequence[str] | None = None,
     ) -> None:
         """Measure inputs as the model takes them.
 
@@ -207,6 +220,8 @@ class Analyzer:
             Names of the inputs in the report; ``input 12`` by default.
         indexes : sequence of int, optional
             Positions of the inputs in the suite; by default they are counted.
+        hashes : sequence of str, optional
+            The SHA-256 of each input's source, in hexadecimal, for the table of images.
 
         Raises
         ------
@@ -215,8 +230,8 @@ class Analyzer:
         ModelError
             If the model fails when it is run.
         UsageError
-            After `close`, or after `result` where that has finished tables of images; or if names
-            or indexes are not as many as inputs.
+            After `close`, or after `result` where that has finished tables of images; or if names,
+            indexes or hashes are not as many as inputs.
         """
         if self._closed:
             raise UsageError("this analyzer is closed: make a new one to measure more.")
@@ -226,16 +241,26 @@ class Analyzer:
         before = self.inputs
         indexes = range(before, before + len(data)) if indexes is None else list(indexes)
         names = [f"input {index}" for index in indexes] if names is None else list(map(str, names))
-        if not len(data) == len(names) == len(indexes):
+        hashes = [""] * len(data) if hashes is None else list(hashes)
+        if not len(data) == len(names) == len(indexes) == len(hashes):
             raise UsageError(
-                f"{len(data)} inputs were given with {len(names)} names and {len(indexes)} indexes."
+                f"{len(data)} inputs were given with {len(names)} names, {len(indexes)} indexes "
+                f"and {len(hashes)} hashes."
             )
         for first in range(0, len(data), self.batch_size):
             part = slice(first, first + self.batch_size)
-            self._measure(data[part], names[part], indexes[part])
+            self._measure(data[part], names[part], indexes[part], hashes[part])
 
-    def _measure(self, data: np.ndarray, names: Sequence[str], indexes: Sequence[int]) -> None:
+    def _measure(
+        self,
+        data: np.ndarray,
+        names: Sequence[str],
+        indexes: Sequence[int],
+        hashes: Sequence[str],
+    ) -> None:
         ran = self._runner.run(data)
+        if self._outputs is not None and ran.output is not None:
+            self._outputs(ran.output, indexes)
         with self.record.phase("metrics"), runtime.on_device(self._runner.jax_device):
             self._state, figures = coverage.update(self._state, ran.activations, ran.valid)
             observed = self._observed(ran, figures)
@@ -246,7 +271,9 @@ class Analyzer:
                 )
                 own = [one.family is None for one in self._recorder.criteria]
                 further = np.concatenate([further, added[:, own]], axis=1)
-            self._individuals.add(self._state, figures, ran.activations, names, indexes, further)
+            self._individuals.add(
+                self._state, figures, ran.activations, names, indexes, further, hashes
+            )
 
     def _observed(self, ran: Ran, figures: InputFigures) -> Observed | None:
         """Return what the metrics that need a profile look at; None without one."""
@@ -306,6 +333,9 @@ class Analyzer:
                 subset, columns = self._recorder.facts(subset_file), self._recorder.columns()
         # Where tables were finished, the analyzer is done: no row can be added to them.
         self._closed |= self._individuals.finish(columns)
+        preprocessing = tuple(preprocessing) or (
+            PreprocessingField("values", "as given", "the caller's own batches"),
+        )
         found = self.inputs
         table = None if self._per_image is None else Path(self._per_image).name
         return Result(
@@ -315,10 +345,10 @@ class Analyzer:
                 self._runner.session.provider,
                 self.batch_size,
                 {**self._options, **(options or {})},
+                preprocessing,
             ),
             images=images or ImageFacts("batches", found, found, per_image_table=table),
-            preprocessing=tuple(preprocessing)
-            or (PreprocessingField("values", "as given", "the caller's own batches"),),
+            preprocessing=preprocessing,
             layers=self.layers,
             tables=tables,
             firing=firing,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
 
 from cleanai_onnx import inputs
 from cleanai_onnx.provenance import RunRecord
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Consumer", "Progress", "feed", "resolve"]
 
+LOG = logging.getLogger(__name__)
 Progress = Callable[[int], Callable[[int], None]]
 """Called with the number of images; what it returns is called with how many of them are done."""
 
@@ -36,10 +36,9 @@ class Consumer(Protocol):
     def start(self) -> None:
         """Make everything ready that the first batch needs."""
 
-    def update(
-        self, batch: np.ndarray, names: Sequence[str] | None, indexes: Sequence[int] | None
-    ) -> None:
-        """Take a batch."""
+    @property
+    def update(self) -> Callable[..., None]:
+        """Takes a batch, names and indexes, and hashes where they are asked for."""
 
 
 def resolve(
@@ -63,7 +62,7 @@ def resolve(
     preset, preprocessing, preprocessing_file, preprocessing_config
         See `cleanai_onnx.analyze`.
     """
-    return inputs.resolve_preprocessing(
+    resolved = inputs.resolve_preprocessing(
         image_input,
         given=preprocessing or {},
         config=preprocessing_config,
@@ -73,6 +72,10 @@ def resolve(
         metadata=metadata,
         suite=suite,
     )
+    LOG.info("%d images from %s", len(suite), suite.source)
+    for field in resolved.fields:
+        LOG.info("%s: %s (%s)", field.name, field.value, field.origin)
+    return resolved
 
 
 def feed(
@@ -81,9 +84,16 @@ def feed(
     preprocessing: inputs.Preprocessing | inputs.Unchanged,
     *,
     strict: bool = False,
+    manifest: inputs.Manifest | None = None,
     progress: Progress | None = None,
+    enough: Callable[[], bool] | None = None,
 ) -> tuple[SkippedImage, ...]:
     """Give all images of a suite to a consumer, and return those that were skipped.
+
+    With a `manifest`, images are hashed while they are read: it gets the hashes, and so does the
+    consumer's `update`, as `hashes`.
+
+    It ends early where `enough`, asked after each batch, says so.
 
     Raises
     ------
@@ -93,14 +103,22 @@ def feed(
     consumer.prepare(preprocessing.item_shape, most=len(suite))
     done = progress(len(suite)) if progress is not None else None
     # Decoding starts here, and goes on while the session and the kernels are made.
-    with inputs.stream(suite, preprocessing, consumer.batch_size, strict=strict) as batches:
+    with inputs.stream(
+        suite, preprocessing, consumer.batch_size, strict=strict, hashing=manifest is not None
+    ) as batches:
         consumer.start()
         while True:
             with consumer.record.phase("wait for images"):
                 batch = next(batches, None)
             if batch is None:
                 break
-            consumer.update(batch.data[: batch.valid], batch.names, batch.indexes)
+            further = {}
+            if manifest is not None:
+                manifest.add(batch.indexes, batch.hashes)
+                further["hashes"] = batch.hashes
+            consumer.update(batch.data[: batch.valid], batch.names, batch.indexes, **further)
             if done is not None:
                 done(batches.used + len(batches.skipped))
+            if enough is not None and enough():
+                break
         return batches.skipped

@@ -60,7 +60,7 @@ class Individuals:
         self._image_table = self._layer_table = None
         try:
             if per_image is not None:
-                self._image_table = ImageTable(per_image, self._names)
+                self._image_table = ImageTable(per_image, self._names, hashed=True)
                 self._tables.append(self._image_table)
             if per_layer is not None:
                 layers = [layer.name for layer in state.layers]
@@ -78,6 +78,7 @@ class Individuals:
         names: Sequence[str],
         indexes: Sequence[int],
         further: np.ndarray,
+        hashes: Sequence[str],
     ) -> None:
         """Follow the images of a batch that `state` has just measured.
 
@@ -88,7 +89,7 @@ class Individuals:
         scores = replace(scores, model=np.concatenate([scores.model, further], axis=1))
         self._extremes.add(names, indexes, scores)
         if self._image_table is not None:
-            self._image_table.add(names, indexes, scores.model)
+            self._image_table.add(names, indexes, scores.model, hashes)
         if self._layer_table is not None:
             self._layer_table.add(names, indexes, scores.layers)
         for row, index in enumerate(indexes):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from cleanai_onnx._version import __version__
-from cleanai_onnx.result import RunFacts
+from cleanai_onnx.report.json import canonical
+from cleanai_onnx.result import PreprocessingField, RunFacts
 
 __all__ = ["RunRecord", "device_name", "versions"]
 
+LOG = logging.getLogger(__name__)
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "jax", "jaxlib", "numpy", "pillow")
 
 
@@ -37,12 +41,20 @@ class RunRecord:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to the phase `name`."""
+        """Add the time spent inside to the phase `name`.
+
+        Its first beginning is logged (many return with each batch), and each end, as a record with
+        ``phase`` and ``seconds``.
+        """
+        if name not in self.seconds:
+            LOG.info("%s ...", name)
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            spent = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            LOG.debug("%s: %.6f s", name, spent, extra={"phase": name, "seconds": spent})
 
     @property
     def spent(self) -> dict[str, float]:
@@ -50,9 +62,19 @@ class RunRecord:
         return {phase: round(value, 6) for phase, value in self.seconds.items()}
 
     def facts(
-        self, device: str, provider: str, batch_size: int, options: Mapping[str, Any]
+        self,
+        device: str,
+        provider: str,
+        batch_size: int,
+        options: Mapping[str, Any],
+        preprocessing: Sequence[PreprocessingField],
     ) -> RunFacts:
-        """Return the facts of the run so far."""
+        """Return the facts of the run so far.
+
+        Its configuration is what decides on the figures, besides the model and the images: the
+        options, and how images become inputs.
+        """
+        configuration = {"options": options, "preprocessing": preprocessing}
         return RunFacts(
             id=uuid.uuid4().hex,
             started=self.started,
@@ -65,6 +87,7 @@ class RunRecord:
             versions=versions(),
             platform=platform.platform(),
             options=dict(options),
+            configuration_sha256=hashlib.sha256(canonical(configuration)).hexdigest(),
         )
 
 

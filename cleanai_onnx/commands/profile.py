@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
     from cleanai_onnx.profiles import Profile
 
-__all__ = ["announce_profile", "learning", "parser", "require_train", "run"]
+__all__ = ["LEARNING", "announce_profile", "learning", "parser", "require_train", "run"]
 
-NOT_TAKEN = frozenset({"no-relevance", "output", "per-image", "subset"})
+LEARNING = "learning (with --train; as in the command profile)"
+"""The heading of these options in the help of other commands."""
+NOT_TAKEN = frozenset({"attest", "no-relevance", "output", "per-image", "report", "subset"})
 """Options of the analysis that this command has no use for."""
 
 
@@ -43,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", metavar="FILE", help="the profile to write (default: MODEL.profile)"
     )
     add_options(made.add_argument_group("learning"), config.LEARNING)
-    add_groups(made, lambda one: one.group != "metrics" and one.name not in NOT_TAKEN)
+    add_groups(
+        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
+    )
     return made
 
 
@@ -56,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cleanai_onnx.report.names import file_stem
 
     path = Path(arguments.out or f"{file_stem(Path(arguments.model).stem)}.profile")
-    check_model_and_output(arguments.model, [path])
+    check_model_and_output(arguments.model, [path], "--out")
     with progress_bar(settings) as progress:
         learnt = learn(
             arguments.model,

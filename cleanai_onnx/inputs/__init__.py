@@ -2,6 +2,8 @@
 
 from cleanai_onnx.inputs.decoding import MAX_PIXELS
 from cleanai_onnx.inputs.discovery import IMAGE_SUFFIXES, discover
+from cleanai_onnx.inputs.manifest import Manifest
+from cleanai_onnx.inputs.masks import load_mask
 from cleanai_onnx.inputs.pictures import as_plane, picture, value_range
 from cleanai_onnx.inputs.preprocessing import (
     INTERPOLATIONS,
@@ -25,6 +27,7 @@ __all__ = [
     "RESIZE_MODES",
     "Batch",
     "BatchStream",
+    "Manifest",
     "Preprocessing",
     "ResolvedPreprocessing",
     "Suite",
@@ -32,6 +35,7 @@ __all__ = [
     "aligned_empty",
     "as_plane",
     "discover",
+    "load_mask",
     "picture",
     "resolve_preprocessing",
     "stream",

@@ -47,7 +47,7 @@ def save(profile: Profile, path: str | Path) -> Path:
             content = io.BytesIO()
             np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
             _add(archive, f"{name}.npy", content.getvalue())
-    return replace_file(path, file.getvalue())
+    return replace_file(path, file.getvalue(), "--out")
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

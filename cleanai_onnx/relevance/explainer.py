@@ -187,10 +187,13 @@ class Explainer:
             wanted = "x".join("any" if size is None else str(size) for size in ("N", *shape[1:]))
             raise ImageError(
                 f"the images have the shape {'x'.join(map(str, batch.shape))}, but the model takes "
-                f"{wanted} with N at least 1: preprocess them for this model."
+                f"{wanted} with N at least 1: preprocess them for this model.",
+                slug="arrays",
             )
         if batch.dtype.kind not in "fiub":
-            raise ImageError(f"the images are of the type {batch.dtype}, not numbers.")
+            raise ImageError(
+                f"the images are of the type {batch.dtype}, not numbers.", slug="arrays"
+            )
 
     def _in_precision(self) -> contextlib.AbstractContextManager[Any]:
         if self._precision == "float64":
@@ -281,7 +284,8 @@ class Explainer:
                 why = "it is merged into its neighbour" if merged else "the model has none so named"
                 raise UsageError(
                     f"the layer {shown(name)} has no relevance of its own, {why}: choose the "
-                    "output of an activation or of a layer."
+                    "output of an activation or of a layer.",
+                    slug="relevance-layer",
                 )
         return names
 

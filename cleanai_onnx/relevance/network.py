@@ -120,7 +120,9 @@ class Network:
             return tuple(value.shape)
         node = self._producers.get(name)
         if node is None:
-            raise UsageError(f"the model has no tensor {shown(name)}: check the name.")
+            raise UsageError(
+                f"the model has no tensor {shown(name)}: check the name.", slug="relevance-layer"
+            )
         constants = [self.constant(x) if x else None for x in node.inputs]
         free = [i for i, x in enumerate(node.inputs) if x and constants[i] is None]
 

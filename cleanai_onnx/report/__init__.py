@@ -1,30 +1,33 @@
 """The result rendered: one module for each format, and one way to write a file.
 
 A format is a module with a function ``render(result) -> bytes``. Adding one is adding that module
-and one line in `FORMATS`. Modules are imported when their format is first asked for.
+and one line in `cleanai_onnx.formats`. Modules are imported when their format is first asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
+from types import ModuleType
 from typing import cast
 
 from cleanai_onnx.errors import UsageError
+from cleanai_onnx.formats import FORMATS
 from cleanai_onnx.report.destination import all_or_nothing, check_destination, replace_file
 from cleanai_onnx.result import Result
 
-__all__ = ["FORMATS", "all_or_nothing", "check_destination", "read", "render", "write"]
+__all__ = [
+    "FORMATS",
+    "all_or_nothing",
+    "check_destination",
+    "read",
+    "render",
+    "require",
+    "write",
+]
 
-FORMATS: Mapping[str, str] = MappingProxyType(
-    {
-        "json": "cleanai_onnx.report.json",
-        "pdf": "cleanai_onnx.report.pdf",
-    }
-)
-"""Name of each format (also its file extension) and the module that renders it."""
+LOG = logging.getLogger(__name__)
 
 
 def render(result: Result, format: str) -> bytes:
@@ -33,14 +36,26 @@ def render(result: Result, format: str) -> bytes:
     Raises
     ------
     UsageError
-        If there is no such format; the sentence lists those there are.
+        If there is no such format; the sentence lists those there are. If it needs a package that
+        is not installed.
     """
-    module = FORMATS.get(format)
-    if module is None:
+    return cast(bytes, _module(format).render(result))
+
+
+def require(format: str) -> None:
+    """Fail now if nothing could be rendered in `format` later; as `render` does."""
+    check = getattr(_module(format), "require", None)
+    if check is not None:
+        check()
+
+
+def _module(format: str) -> ModuleType:
+    known = FORMATS.get(format)
+    if known is None:
         raise UsageError(
             f"there is no report format {format!r}: choose one of {', '.join(sorted(FORMATS))}"
         )
-    return cast(bytes, import_module(module).render(result))
+    return import_module(known.module)
 
 
 def write(result: Result, format: str, path: str | Path) -> Path:
@@ -56,6 +71,7 @@ def write(result: Result, format: str, path: str | Path) -> Path:
     OutputError
         If the file cannot be written there.
     """
+    LOG.info("write %s", path)
     return replace_file(path, render(result, format))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from cleanai_onnx.report.figures import NOTHING
 from cleanai_onnx.report.names import named
-from cleanai_onnx.result import Column, LayerFacts, Result, Table, View
+from cleanai_onnx.result import Column, LayerFacts, Result, Table, TensorFacts, View
 
 __all__ = [
     "VIEWS",
@@ -16,11 +18,14 @@ __all__ = [
     "figure",
     "firing_by_layer",
     "hardly",
+    "hashes_of",
     "is_score_ratio",
+    "layer_numbers",
     "layer_tables",
     "layer_title",
     "one_row_a_layer",
     "other_totals",
+    "tensors",
     "verdicts",
 ]
 
@@ -63,7 +68,8 @@ def verdicts(result: Result) -> tuple[Verdict, ...]:
 def figure(table: Table) -> Figure:
     """Return the coverage in the table's total row.
 
-    The counts beside a ratio are the last two counts before it: covered, total.
+    The counts beside a ratio are the last two counts before it: covered, total. Where their
+    quotient is another, what is covered stands in several columns.
     """
     if table.total is None:
         return Figure(None, None, None)
@@ -76,6 +82,9 @@ def figure(table: Table) -> Figure:
             ratio = float(cell) if isinstance(cell, int | float) else None
             break
     covered, total = counts[-2:] if len(counts) > 1 else (None, None)
+    if ratio is not None and math.isfinite(ratio) and covered is not None and total:
+        # Where corners below and above are counted apart, the ratio has their sum.
+        covered = covered if covered / total == ratio else round(ratio * total)
     return Figure(covered, total, ratio)
 
 
@@ -115,6 +124,13 @@ def layer_tables(result: Result) -> dict[str, dict[View, tuple[float | None, ...
 def layer_title(layer: LayerFacts) -> str:
     """Return what to call a layer: the exporter's label, or the tensor's name."""
     return named(layer.label or layer.name)
+
+
+def layer_numbers(result: Result) -> dict[str, int]:
+    """Return the number of each layer under its name and, where no name is the same, its label."""
+    numbers = {layer.label: number for number, layer in enumerate(result.layers, 1)}
+    numbers.update({layer.name: number for number, layer in enumerate(result.layers, 1)})
+    return numbers
 
 
 def hardly(used: int) -> int:
@@ -165,3 +181,21 @@ def is_score_ratio(result: Result, score: str) -> bool:
     metric = score.replace("/", " ").replace(":", " ").split(" ")[0]
     columns: list[Column] = [c for t in result.tables if t.metric == metric for c in t.columns]
     return any(column.kind == "ratio" for column in columns)
+
+
+def tensors(facts: tuple[TensorFacts, ...]) -> str:
+    """Return inputs or outputs in words: name, type, shape."""
+    described = [
+        f"{tensor.name}: {tensor.dtype} [{', '.join(map(str, tensor.shape))}]" for tensor in facts
+    ]
+    return "; ".join(described) or NOTHING
+
+
+def hashes_of(result: Result) -> list[tuple[str, str]]:
+    """Return what the result is of, as names and SHA-256 in hexadecimal."""
+    model = "model and its data" if result.model.data_files else "model"
+    return [
+        (model, result.model.sha256),
+        ("configuration", result.run.configuration_sha256 or NOTHING),
+        ("images", result.images.manifest_sha256 or NOTHING),
+    ]

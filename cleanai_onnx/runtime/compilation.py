@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import jax
 
-__all__ = ["compiled", "compiler_options"]
+__all__ = ["compiled", "compiler_options", "current_platform"]
 
 _REDUCTIONS = ("xla_cpu_experimental_ynn_fusion_type", "")
 """jaxlib 0.10's CPU back end hands reductions to a fusion library that is slower here."""
@@ -39,6 +39,14 @@ def _is_known(name: str, value: str) -> bool:
     except Exception:  # the type that jaxlib raises for an unknown option differs by version
         return False
     return True
+
+
+def current_platform() -> str:
+    """Return the platform of JAX's default device of this moment, as ``"cpu"``."""
+    import jax
+
+    device = getattr(jax.config, "jax_default_device", None)
+    return str(getattr(device, "platform", None) or jax.default_backend())
 
 
 def compiled(

@@ -21,10 +21,14 @@ NO_NUMBER = ("", "x", "nan", "inf", "1e400", True, [1], TABLE)
 NO_TEXT = (True, ["x"], TABLE)
 CASES: dict[str, Case] = {
     "output": ("out", "out", NO_TEXT),
+    "report": ("html", ["html"], ("", ",", "htlm", "html:", [], [3], 3, True, TABLE)),
+    "attest": ("a.json", "a.json", ("a.onnx", "images", 5, ["x"], TABLE)),
+    "mlflow": ("yes", True, NO_SWITCH),
     "per-image": ("yes", True, NO_SWITCH),
     "subset": ("keep.txt", "keep.txt", NO_TEXT),
     "no-relevance": ("yes", True, NO_SWITCH),
     "quiet": ("1", True, NO_SWITCH),
+    "verbose": ("yes", True, NO_SWITCH),
     "no-progress": ("on", True, NO_SWITCH),
     "taps": ("Relu,*/conv2/*", ["Relu", "*/conv2/*"], ("", ",", [], [3], 3, TABLE)),
     "input": ("x", "x", NO_TEXT),
@@ -74,6 +78,8 @@ CASES: dict[str, Case] = {
         "deepimportance-2020",
         ("", "deepimportance", "2020", 1, [], TABLE),
     ),
+    "fail-under": ("nc=30%,kmnc=0.4", ["nc=30%", "kmnc=0.4"], ("", ",", [], [3], 3, TABLE)),
+    "baseline": ("old.json", "old.json", NO_TEXT),
     "device": ("cpu", "cpu", ("gpu", "CPU", "", 5, [], TABLE)),
     "batch-size": ("4", 4, ("0", *NO_COUNT)),
     "threads": ("2", 2, ("0", *NO_COUNT)),
