@@ -251,7 +251,9 @@ class Inspector:
         for start in range(0, len(data), self.batch_size):
             rows = slice(start, start + self.batch_size)
             self._take(data[rows], called[rows], list(places[rows]))
-        if self._look is not None and self.inputs >= self._look:
+        # After the last image there is nothing left to stop.
+        last = self._most is not None and self.inputs >= self._most
+        if self._look is not None and self.inputs >= self._look and not last:
             self._flush()
             self._look_whether_enough()
 
