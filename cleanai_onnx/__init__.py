@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         OutputError,
         UsageError,
     )
+    from cleanai_onnx.exploration.record import Exploration
+    from cleanai_onnx.exploring import ExplorationOptions, explore
     from cleanai_onnx.inspecting import inspect, inspect_models
     from cleanai_onnx.profiles import Profile
     from cleanai_onnx.profiles import load as load_profile
@@ -46,6 +48,8 @@ __all__ = [
     "Attribution",
     "CleanAIError",
     "Explainer",
+    "Exploration",
+    "ExplorationOptions",
     "ImageError",
     "ModelError",
     "OutputError",
@@ -60,6 +64,7 @@ __all__ = [
     "attribute",
     "compare",
     "diff",
+    "explore",
     "inspect",
     "inspect_models",
     "learn",
@@ -83,6 +88,9 @@ _HOMES = {
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),
     "save_profile": ("cleanai_onnx.profiles", "save"),
+    "Exploration": ("cleanai_onnx.exploration.record", "Exploration"),
+    "ExplorationOptions": ("cleanai_onnx.exploring", "ExplorationOptions"),
+    "explore": ("cleanai_onnx.exploring", "explore"),
     "compare": ("cleanai_onnx.comparing", "compare"),
     "diff": ("cleanai_onnx.validation", "diff"),
     "Result": ("cleanai_onnx.result", "Result"),

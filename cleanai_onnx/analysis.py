@@ -196,6 +196,8 @@ def analyze(
         return replace(result, notes=(*result.notes, OF_BATCHES)) if relevance else result
 
     analyzer = Analyzer(model, pair=positions, **shared)
+    # With its bytes, which the analyzer lets go when it has a session: relevance needs another one.
+    loaded = analyzer.model if relevance else None
     resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
     if profile is not None:
         require_same_preprocessing(profile, resolved.fields)
@@ -227,12 +229,12 @@ def analyze(
         if subset_file is not None and result.subset is not None:
             chosen = [image.index for image in result.subset.images]
             _list(subset_file, [_path(suite, index) for index in chosen])
-        if not relevance:
+        if loaded is None:
             return result
         with analyzer.record.phase("relevance"):
             result = with_relevance(
                 result,
-                analyzer.model,
+                loaded,
                 suite,
                 resolved.preprocessing,
                 input_name=analyzer.image_input.name,

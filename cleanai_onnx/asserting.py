@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.result import Result
     from cleanai_onnx.validation import Gate
 
-__all__ = ["RESULTS", "assert_coverage", "require", "split"]
+__all__ = ["RESULTS", "assert_coverage", "demands", "require", "split"]
 
 RESULTS = ResultCache()
 """Shared by all assertions of the process."""

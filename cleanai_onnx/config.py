@@ -25,6 +25,7 @@ __all__ = [
     "ALL",
     "CONVERSION",
     "EXPLANATION",
+    "EXPLORATION",
     "INSPECTION",
     "LEARNING",
     "OPTIONS",
@@ -56,6 +57,7 @@ Group = Literal[
     "conversion",
     "explanation",
     "inspection",
+    "exploration",
     "learning",
 ]
 
@@ -190,6 +192,13 @@ def _portion(value: Any) -> float:
     return number
 
 
+def _share(value: Any) -> float:
+    number = _number(value)
+    if not 0 < number <= 1:
+        raise ValueError("must be a number above 0 and at most 1")
+    return number
+
+
 def _target(value: Any) -> str | int:
     if value in ("predicted", "output"):
         return str(value)
@@ -319,6 +328,25 @@ def _span(value: Any) -> tuple[int, int]:
     if low > high:
         raise ValueError(problem)
     return low, high
+
+
+def _two_whole(value: Any, separator: str, least: int, problem: str) -> tuple[int, int]:
+    items = value.split(separator) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or len(items) != 2:
+        raise ValueError(problem)
+    try:
+        one, other = (_whole(least)(item) for item in items)
+    except ValueError:
+        raise ValueError(problem) from None
+    return one, other
+
+
+def _rectangle(value: Any) -> tuple[int, int]:
+    return _two_whole(value, "x", 1, "must be height and width in pixels such as 10x10")
+
+
+def _place(value: Any) -> tuple[int, int]:
+    return _two_whole(value, ",", 0, "must be a row and a column, from 0, such as 3,5")
 
 
 def _bounds(value: Any) -> tuple[float, float]:
@@ -471,8 +499,10 @@ OPTIONS: tuple[Option, ...] = (
            "buckets of lsc and dsc: equal parts from no surprise to the bound", "N"),
     Option("surprise-bounds", _bounds, (2000.0, 2.0), "metrics",
            "the largest surprise that lsc and dsc have a bucket for: 2000,2", "LSA,DSA"),
-    Option("compat", _one_of("none", "deepimportance-2020"), "none", "metrics",
-           "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
+    Option("compat", _one_of("none", "deepimportance-2020", "deepxplore"), "none",
+           "metrics",
+           "also measure idc as the authors' code of 2020 did: deepimportance-2020; or explore as "
+           "DeepXplore's code does, which leaves valid pixels: deepxplore", "WHAT"),
     Option("fail-under", _list, (), "gates",
            "end with exit code 1 where a limit is not kept: nc=30%,kmnc/channel=45%, and "
            "dead-channels=0 or lsa=50 at most; more forms in a file's table of gates", "LIST"),
@@ -566,13 +596,54 @@ INSPECTION: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``inspect`` alone; it shares ``view`` and ``layers`` with ``profile``."""
 
+EXPLORATION: tuple[Option, ...] = (
+    Option("objective",
+           _one_of("disagreement", "nc-suite", "nc-suite-scaled", "nbc-suite", "snac", "kmnc",
+                   "idc"),
+           None, "exploration",
+           "what is sought: disagreement (of several models), or with one model what the suite "
+           "lacks of nc-suite (default), nc-suite-scaled, nbc-suite, snac, kmnc or idc", "WHAT"),
+    Option("constraint", _one_of("light", "occlusion", "blackout", "linf", "l2"), "light",
+           "exploration",
+           "which changes are allowed: light (default), occlusion, blackout, linf or l2", "KIND"),
+    Option("step", _positive, None, "exploration",
+           "of each step, as a part of the range from black to white (default: by constraint)",
+           "X"),
+    Option("iterations", _whole(1), None, "exploration",
+           "the most steps from a seed (default: 50)", "N"),
+    Option("radius", _positive, None, "exploration",
+           "of linf and l2, as a part of the range from black to white (default: 0.1, 3)", "X"),
+    Option("patch-size", _rectangle, None, "exploration",
+           "of occlusion and blackout, in pixels (default: 10x10, 6x6)", "HxW"),
+    Option("patch-at", _place, None, "exploration",
+           "first row and column of occlusion's rectangle (default: drawn for each seed)", "Y,X"),
+    Option("target-model", _whole(1), None, "exploration",
+           "which model is to differ from the others, from 1 (default: drawn for each seed)", "N"),
+    Option("apart-weight", _tolerance, 1.0, "exploration",
+           "lambda 1 of DeepXplore: the weight of that model", "X"),
+    Option("coverage-weight", _tolerance, 0.0, "exploration",
+           "lambda 2: the weight of neurons that are not covered, beside disagreement", "X"),
+    Option("neurons-per-model", _switch, False, "exploration",
+           "one such neuron of each model (DeepXplore's code), not one in all (its paper)", None),
+    Option("perturb", _one_of("gaussian", "pixels", "relevant", "fgsm", "bim"), None,
+           "exploration",
+           "do not search: perturb every seed, by noise on all pixels (gaussian), on random or on "
+           "the most relevant ones (pixels, relevant), or by an attack (fgsm, bim)", "KIND"),
+    Option("strength", _positive, None, "exploration",
+           "of the perturbation, as a part of the range from black to white: standard deviation or "
+           "largest change (default: 0.75 on chosen pixels, otherwise 0.3)", "X"),
+    Option("share", _share, 0.02, "exploration",
+           "which part of the pixels is perturbed by pixels and relevant", "X"),
+)  # fmt: skip
+"""Options of the command ``explore`` alone."""
+
 TABLES: tuple[Option, ...] = (
     Option("gates", _gates, {}, "gates",
            "limits by metric, see docs/gates.md; --fail-under comes before it", None),
 )  # fmt: skip
 """Tables of a configuration file, which no flag can hold."""
 
-ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *INSPECTION, *LEARNING, *TABLES)
+ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *EXPLORATION, *INSPECTION, *LEARNING, *TABLES)
 """Every option of every command; each name is there once."""
 _BY_NAME = {option.name: option for option in ALL}
 

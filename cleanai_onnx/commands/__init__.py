@@ -17,6 +17,7 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
         "report": "render a stored result again, without running anything",
         "convert": "turn a PyTorch or Keras model into ONNX, and prove that it is the same",
         "explain": "show which pixels speak for and against each decision",
+        "explore": "search for inputs that the suite lacks, or on which models disagree",
         "profile": "learn from training images what the neurons do",
         "combine": "merge profiles of one model",
         "inspect": "score which hypotheses the neurons encode",

@@ -35,6 +35,7 @@ examples:
   cleanai-onnx report Analysis_model.json --output elsewhere/
   cleanai-onnx convert model.keras --analyze images/
   cleanai-onnx explain model.onnx images/
+  cleanai-onnx explore a.onnx b.onnx seeds/ -o found/
   cleanai-onnx profile model.onnx train/ -o model.profile
   cleanai-onnx model.onnx test/ --profile model.profile
   cleanai-onnx model.onnx test/ --train train/

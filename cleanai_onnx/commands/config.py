@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["parser", "run"]
 
-_VALUE_WIDTH = 40
 _UNSET: tuple[Any, ...] = (None, (), {})
 """Values for which a file has no word: there the option is left out."""
 
@@ -100,15 +99,21 @@ def _show(settings: Settings, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from cleanai_onnx.report.names import shorten
-
-    table = Table("option", "value", "from", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    rows: list[tuple[Text, ...]] = []
     for number, options in enumerate(_groups().values()):
         if number:
-            table.add_row()
+            rows.append(())
         for option in options:
             value, origin = settings[option.name], settings.origin(option.name)
-            text = "not set" if value in _UNSET else shorten(_written(value), _VALUE_WIDTH)
+            text = "not set" if value in _UNSET else _written(value)
             style = "dim" if origin == "default" else "bold"
-            table.add_row(*(Text(cell, style) for cell in (option.name, text, harmless(origin))))
+            cells = (option.name, text, harmless(origin))
+            rows.append(tuple(Text(cell, style) for cell in cells))
+    # A long value is cut, never a name or an origin.
+    for place, heading in enumerate(("option", "value", "from")):
+        widest = max(len(row[place]) for row in rows if row)
+        table.add_column(heading, no_wrap=True, min_width=None if place == 1 else widest)
+    for row in rows:
+        table.add_row(*row)
     console.print(table)

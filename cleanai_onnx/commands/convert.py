@@ -21,7 +21,7 @@ from cleanai_onnx.commands.parsing import (
     settings_of,
 )
 from cleanai_onnx.commands.profile import LEARNING, require_train
-from cleanai_onnx.commands.showing import announce, make_console, say
+from cleanai_onnx.commands.showing import announce, make_console, say, told
 from cleanai_onnx.config import Settings
 from cleanai_onnx.errors import UsageError, harmless
 
@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not settings["quiet"] and sys.stderr is not None and sys.stderr.isatty():
         say("Converting and comparing; this takes from seconds to minutes ...")
     try:
-        path, record = _convert(arguments, settings)
+        with told(settings):
+            path, record = _convert(arguments, settings)
     except ConversionError as error:
         say("\n".join(failure(error.attempts)))
         name = harmless(os.path.basename(os.path.normpath(arguments.source)))

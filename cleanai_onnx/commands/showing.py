@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cleanai_onnx.errors import OutputError, UsageError
@@ -25,6 +25,7 @@ __all__ = [
     "progress_bar",
     "say",
     "show",
+    "told",
 ]
 
 
@@ -100,6 +101,15 @@ def announce(console: Console, paths: Iterable[Path]) -> None:
         console.print(Text(lead + printable(str(path))), soft_wrap=True)
 
 
+def told(settings: Settings) -> AbstractContextManager[None]:
+    """Tell on standard error what is done inside, if that was asked for with ``--verbose``."""
+    if settings["quiet"] or not settings["verbose"]:
+        return nullcontext()
+    from cleanai_onnx.commands.telling import phases_told
+
+    return phases_told()
+
+
 @contextmanager
 def progress_bar(
     settings: Settings, *titles: str
@@ -108,14 +118,8 @@ def progress_bar(
 
     With ``--verbose`` the phases of the work are told there too.
     """
-    if settings["verbose"] and not settings["quiet"]:
-        from cleanai_onnx.commands.telling import phases_told
-
-        with phases_told(), _bar(settings, titles) as start:
-            yield start
-    else:
-        with _bar(settings, titles) as start:
-            yield start
+    with told(settings), _bar(settings, titles) as start:
+        yield start
 
 
 @contextmanager

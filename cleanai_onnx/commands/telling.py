@@ -54,6 +54,9 @@ class _Teller(logging.Handler):
     def sum_up(self) -> None:
         """Print how long each phase took."""
         total = time.time() - self._began
+        if not self._spent:
+            _say(total, "in all")
+            return
         _say(total, "in all; of these:")
         for phase, seconds in self._spent.items():
             _say(seconds, phase)

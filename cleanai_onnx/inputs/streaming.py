@@ -303,7 +303,7 @@ def _load(
     if isinstance(preprocessing, Unchanged):
         row = suite.row(index)
         if hashed is not None:
-            hashed.update(row.tobytes())
+            hashed.update(np.ascontiguousarray(row).data)
         return row, _hex(hashed)
     try:
         image = load_image(suite, index, preprocessing.mode, max_pixels, hashed)

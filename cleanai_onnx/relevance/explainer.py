@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from cleanai_onnx import graph, runtime
 from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.graph.canonical import WIDEN_HALVES, without_halves
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.relevance.activations import Activations, Forward, activations_from
 from cleanai_onnx.relevance.boxes import with_boxes
@@ -27,6 +28,7 @@ from cleanai_onnx.relevance.result import Attribution, Conservation
 from cleanai_onnx.relevance.targets import Target, class_indices, start_relevance
 from cleanai_onnx.relevance.values import Recorder, values_from
 from cleanai_onnx.relevance.walk import Walked, walk
+from cleanai_onnx.relevance.weights import prepared_weights
 from cleanai_onnx.runtime.compilation import compiled
 
 __all__ = ["Explainer", "Forward", "Precision"]
@@ -52,6 +54,11 @@ class Explainer:
 
     Parameters are those of `cleanai_onnx.relevance.attribute`. The way back is compiled when the
     first batch comes, and again for another shape.
+
+    Attributes
+    ----------
+    widened
+        Whether the model has half precision, and is explained as the same model in float32.
 
     Examples
     --------
@@ -100,7 +107,10 @@ class Explainer:
                 f"batch_size must be a whole number of at least 1, not {batch_size!r}."
             )
         self.composite = chosen_composite(composite, parameters)
-        self.model = model if isinstance(model, graph.Model) else graph.load_model(model)
+        if not isinstance(model, graph.Model):
+            model = graph.load_model(model, keep_data=True)
+        self.model = without_halves(model)
+        self.widened = self.model is not model
         self.image_input = graph.find_image_input(self.model, input_name)
         self.batch_size = self._batch_size(batch_size)
         self._layers = layers
@@ -209,14 +219,14 @@ class Explainer:
             self.image_input.name,
             np.dtype(self._precision),
         )
+        if self.widened:
+            network = replace(network, passes=(WIDEN_HALVES.name, *network.passes))
         plan = make_plan(network, self.composite, output=self._output, fallback=self._fallback)
         plan = with_boxes(plan, network, shape)
         if whole:
             plan = replace(plan, class_axis=None)
         layers = self._layer_names(network, shape)
-        prepared = [
-            step.prepared() if isinstance(step, LinearStep) else None for step in plan.steps
-        ]
+        prepared = prepared_weights(plan.steps, self._threads)
         wanted = (self.image_input.name, *layers)
 
         def back(taps: Mapping[str, Laid], weights: Any, targets: Array, recorder: Any) -> Walked:
@@ -252,14 +262,13 @@ class Explainer:
         def explain(given: Any, weights: Any, targets: Array) -> Walked:
             return back(activations.named(given), weights, targets, None)
 
-        return _Ready(
-            network,
-            plan,
-            jax.device_put(prepared, activations.device),
-            activations,
-            compiled(explain, activations.device.platform),
-            layers,
-        )
+        device = activations.device
+        prepared = jax.device_put(prepared, device)
+        lowered = compiled(explain, device.platform).lower(activations.given, prepared, targets)
+        ready = _Ready(network, plan, prepared, activations, lowered.compile(), layers)
+        activations.finish()
+        self.model = replace(self.model, data=None)  # only the first session is worth its memory
+        return ready
 
     def _layer_names(self, network: Network, shape: tuple[int, ...]) -> tuple[str, ...]:
         if self._layers is None:

@@ -16,7 +16,12 @@ import numpy as np
 
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.graph import Model
-from cleanai_onnx.graph.canonical import canonicalise, with_weights
+from cleanai_onnx.graph.canonical import (
+    WIDEN_FLOATS,
+    CanonicalPass,
+    canonicalise,
+    with_weights,
+)
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.lowering import Lowered, Node, evaluate_node, lower
 from cleanai_onnx.lowering.arrays import is_static
@@ -159,9 +164,10 @@ def network_from(
         If the model cannot be lowered.
     """
     lowered = lower(model)
+    before: tuple[CanonicalPass, ...] = ()
     if dtype == np.float64:
-        lowered = lowered.in_float64()
-    proto, passes = canonicalise(with_weights(model))
+        lowered, before = lowered.in_float64(), (WIDEN_FLOATS,)
+    proto, passes = canonicalise(with_weights(model), before)
     opsets = {"" if e.domain == "ai.onnx" else e.domain: e.version for e in proto.opset_import}
     canonical = graph_from(proto.graph, opsets, model.directory)
     return Network(

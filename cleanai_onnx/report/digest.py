@@ -18,6 +18,7 @@ __all__ = [
     "figure",
     "firing_by_layer",
     "hardly",
+    "hashes_of",
     "is_score_ratio",
     "layer_numbers",
     "layer_tables",
@@ -188,3 +189,13 @@ def tensors(facts: tuple[TensorFacts, ...]) -> str:
         f"{tensor.name}: {tensor.dtype} [{', '.join(map(str, tensor.shape))}]" for tensor in facts
     ]
     return "; ".join(described) or NOTHING
+
+
+def hashes_of(result: Result) -> list[tuple[str, str]]:
+    """Return what the result is of, as names and SHA-256 in hexadecimal."""
+    model = "model and its data" if result.model.data_files else "model"
+    return [
+        (model, result.model.sha256),
+        ("configuration", result.run.configuration_sha256 or NOTHING),
+        ("images", result.images.manifest_sha256 or NOTHING),
+    ]

@@ -15,6 +15,7 @@ from cleanai_onnx.report.digest import (
     Verdict,
     firing_by_layer,
     hardly,
+    hashes_of,
     is_score_ratio,
     layer_tables,
     layer_title,
@@ -167,13 +168,10 @@ def _ticks(layers: int) -> tuple[int, ...]:
 
 
 def _identity(result: Result) -> list[tuple[str, str]]:
-    model = result.model
     return [
         ("Run id", result.run.id),
         ("Started", result.run.started),
-        ("SHA-256 of the model" + " and its data" * bool(model.data_files), model.sha256),
-        ("SHA-256 of the configuration", result.run.configuration_sha256),
-        ("SHA-256 of the images", result.images.manifest_sha256 or ""),
+        *((f"SHA-256 of the {name}", found) for name, found in hashes_of(result)),
     ]
 
 

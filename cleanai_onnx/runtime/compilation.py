@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jax
 
 __all__ = ["compiled", "compiler_options", "current_platform"]
 
@@ -48,7 +51,7 @@ def current_platform() -> str:
 
 def compiled(
     function: Callable[..., Any], platform: str, *, wide: bool = False, **options: Any
-) -> Callable[..., Any]:
+) -> jax.stages.Wrapped:
     """Return `function` compiled by JAX with this project's compiler options.
 
     Parameters

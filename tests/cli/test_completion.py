@@ -69,5 +69,32 @@ def test_the_code_for_a_shell(command: Command, shell: str) -> None:
         subprocess.run([program, "-n"], input=code, text=True, check=True, timeout=60)
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_in_bash(folder: Path) -> None:
+    program = folder / "cleanai-onnx"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cleanai_onnx "$@"\n')
+    program.chmod(0o755)
+    script = """
+        eval "$(cleanai-onnx completion bash)"
+        complete -p cleanai-onnx
+        COMP_LINE='cleanai-onnx net.onnx images --adj' COMP_POINT=34 COMP_TYPE=9 COMP_KEY=9
+        COMP_WORDS=(cleanai-onnx net.onnx images --adj) COMP_CWORD=3
+        _python_argcomplete cleanai-onnx --adj images
+        echo "${COMPREPLY[@]}"
+    """
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    run = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    registered, answer = run.stdout.splitlines()
+    assert registered.endswith("-F _python_argcomplete cleanai-onnx")
+    assert answer.strip() == "--adjacency"
+
+
 def test_another_shell(command: Command) -> None:
     assert "invalid choice: 'cmd'" in command.refused(2, "completion", "cmd")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cleanai_onnx import cli, commands
+from cleanai_onnx.commands.telling import phases_told
 from tests.cli.material import Command, images, relu, save
 
 LINE = re.compile(r" *\d+\.\d\d s  (.+)")
@@ -71,8 +72,8 @@ class TestVerbose:
         assert "4 images from im" in lines
         assert any(line.startswith("scale: 1/255") for line in lines)
         assert [line for line in lines if line.startswith("write ")] == [
-            "write Analysis_m.json",
             "write Analysis_m.pdf",
+            "write Analysis_m.json",
         ]
         begin = lines.index("in all; of these:")
         assert lines[begin + 1 : -1] == phases
@@ -95,6 +96,13 @@ class TestVerbose:
         before = logger.level, list(logger.handlers)
         suite("m.onnx", "im", "--verbose")  # refused: nothing says how pixels are scaled
         assert (logger.level, list(logger.handlers)) == before
+
+    def test_where_nothing_has_phases(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with phases_told():
+            logging.getLogger("cleanai_onnx.converters").info("try %s ...", "this")
+            logging.getLogger("cleanai_onnx.converters").debug("no phase")
+            logging.getLogger("another").info("not ours")
+        assert told(capsys.readouterr().err) == ["try this ...", "in all"]
 
     def test_quiet_wins(self, suite: Command) -> None:
         suite.done("m.onnx", "im", "--preset", "unit", "--verbose", "--quiet")
