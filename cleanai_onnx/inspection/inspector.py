@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
@@ -113,9 +114,9 @@ class Inspector:
     ) -> None:
         if units not in get_args(View):
             raise UsageError(f"--view must be channel or unit, not {units!r}.")
-        for flag, count in (("--min-inputs", min_inputs), ("--keep", keep)):
-            if not is_whole(count, 2):
-                raise UsageError(f"{flag} must be a whole number of at least 2, not {count!r}.")
+        for flag, number in (("--min-inputs", min_inputs), ("--keep", keep)):
+            if not is_whole(number, 2):
+                raise UsageError(f"{flag} must be a whole number of at least 2, not {number!r}.")
         if not 0 <= error < np.inf:
             raise UsageError(f"--error must not be negative, not {error!r}.")
         self.record = RunRecord()
@@ -213,12 +214,16 @@ class Inspector:
             2 * Overlaps.bytes_for(self.layers[place].channels, len(self._masks))
             for place in mapped
         )
+        if self.fits_layers:
+            # The values of a layer in double precision, and what their fit makes of them.
+            images = self._capacity if self._most is None else min(self._most, self._capacity)
+            needed += 3 * 8 * images * max(len(layer) for layer in self._ranges)
         room = runtime.available_memory()
         if needed > room:
             raise UsageError(
                 f"the statistics of {neurons:,} neurons and {len(self.claims):,} claims take "
                 f"{needed / 2**30:.1f} GiB of memory, and {room / 2**30:.1f} GiB are left: choose "
-                "fewer layers with --layers, or fewer hypotheses."
+                "fewer layers with --layers, fewer hypotheses, or a smaller --keep."
             )
 
     def update(
@@ -330,16 +335,18 @@ class Inspector:
 
     def _look_whether_enough(self) -> None:
         with self.record.phase("early stopping"):
-            count = sum(
+            scores = sum(
                 len(claims_for(one, self.claims))
                 * (len(self.layers) if isinstance(one, LayerMeasure) else self._ranges[-1].stop)
                 for one in self.measures
             )
-            confidence = self._stopping.confidence(count)
+            confidence = self._stopping.confidence(scores)
             self.enough = self._stopping.satisfied(self._scored(confidence))
         self._look = self._stopping.next_look(self.inputs)
 
-    def _scored(self, confidence: Confidence) -> tuple[Scored, ...]:
+    def _scored(
+        self, confidence: Confidence, done: Callable[[], None] = lambda: None
+    ) -> tuple[Scored, ...]:
         evidence = Evidence(
             self.claims,
             self._ranges,
@@ -348,10 +355,23 @@ class Inspector:
             self._kept,
             self._overlaps,
         )
-        return score(evidence, self.measures, confidence, self._settings)
+        return score(evidence, self.measures, confidence, self._settings, done)
 
-    def result(self) -> ModelInspection:
+    @property
+    def fits_layers(self) -> bool:
+        """Whether there are joint measures, whose fits may take long."""
+        return any(isinstance(one, LayerMeasure) for one in self.measures)
+
+    def result(
+        self, progress: Callable[[int], Callable[[int], None]] | None = None
+    ) -> ModelInspection:
         """Return the scores of all that was seen; the values that were kept are removed.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the number of fits if there are any; what it returns is called with how
+            many are done.
 
         Raises
         ------
@@ -362,7 +382,7 @@ class Inspector:
             raise ImageError("nothing was inspected: update() was not called.")
         self._flush()
         with self.record.phase("scores"):
-            scored = self._scored(Confidence())
+            scored = self._scored(Confidence(), self._counting(progress))
         kept = None if self._kept is None else len(self._kept)
         self.close()
         return ModelInspection(
@@ -394,6 +414,15 @@ class Inspector:
                 self.fields,
             ),
         )
+
+    def _counting(
+        self, progress: Callable[[int], Callable[[int], None]] | None
+    ) -> Callable[[], None]:
+        if progress is None or not self.fits_layers:
+            return lambda: None
+        joint = [one for one in self.measures if isinstance(one, LayerMeasure)]
+        report, counter = progress(len(joint) * len(self.layers)), count(1)
+        return lambda: report(next(counter))
 
     def maps(self, batch: npt.NDArray[Any], layer: int) -> npt.NDArray[np.float32] | None:
         """Return the maps of one of `layers` for a batch: ``(B, C, h, w)``; None if it has none."""
