@@ -349,7 +349,21 @@ def test_statistics_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 def _with_little_memory(start: Callable[[Inspector], None]) -> Callable[[Inspector], None]:
     def started(self: Inspector) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("cleanai_onnx.inspection.inspector.runtime.available_memory", lambda: 10)
+            patch.setattr("cleanai_onnx.inspection.gathering.available_memory", lambda: 10)
             start(self)
 
     return started
+
+
+def test_units_have_no_maps(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    for folder in sorted(DIGITS.iterdir())[:2]:
+        for path in sorted(folder.iterdir())[:5]:
+            mask = tmp_path / "masks" / folder.name / path.name
+            mask.parent.mkdir(exist_ok=True)
+            Image.open(path).convert("L").save(mask)
+    found = inspect(
+        LENET, DIGITS, (), ["iou", "pearson"], masks=tmp_path / "masks", units="unit",
+        layers=["last-hidden"],
+    )  # fmt: skip
+    assert set(found.measure) == {"pearson"}
