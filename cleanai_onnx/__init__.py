@@ -19,6 +19,7 @@ from cleanai_onnx._version import __version__
 if TYPE_CHECKING:
     from cleanai_onnx.analysis import analyze
     from cleanai_onnx.analyzer import Analyzer
+    from cleanai_onnx.combining import combine
     from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.errors import (
         CleanAIError,
@@ -52,6 +53,7 @@ __all__ = [
     "__version__",
     "analyze",
     "attribute",
+    "combine",
     "learn",
     "load_profile",
     "load_result",
@@ -62,6 +64,7 @@ __all__ = [
 _HOMES = {
     "Analyzer": ("cleanai_onnx.analyzer", "Analyzer"),
     "analyze": ("cleanai_onnx.analysis", "analyze"),
+    "combine": ("cleanai_onnx.combining", "combine"),
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),
     "Profile": ("cleanai_onnx.profiles", "Profile"),

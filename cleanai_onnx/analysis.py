@@ -22,6 +22,8 @@ from cleanai_onnx.profiles import load as load_profile
 from cleanai_onnx.profiling import learn
 from cleanai_onnx.report.destination import check_destination, replace_file
 from cleanai_onnx.result import ImageFacts, Result
+from cleanai_onnx.states.images import scratch
+from cleanai_onnx.states.storage import save as save_state
 
 if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
@@ -58,6 +60,7 @@ def analyze(
     profile_parameters: ProfileParameters | None = None,
     subset: bool | Sequence[str] = False,
     subset_file: str | Path | None = None,
+    state: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Measure how much of a model a suite of images exercises.
@@ -95,6 +98,10 @@ def analyze(
     subset_file : path, optional
         A .txt file to write: the paths of these images, one on each line, the one that adds most
         first. It can be given as `images` again. Without `subset`, all criteria count.
+    state : path, optional
+        A file to write: everything that was measured, in a form that merges with that of other
+        parts of the suite; see `cleanai_onnx.combine`. An image of `pair` may then be in one of
+        them.
     relevance : bool
         Add heat maps of relevance to the images that the report features, after the suite was
         measured. Where that fails, a note of the result says why.
@@ -125,6 +132,13 @@ def analyze(
         subset = subset or True
     if subset:
         options["subset"] = "all criteria" if subset is True else list(subset)
+    if state is not None:
+        if subset:
+            raise UsageError(
+                "--state does not keep what --subset needs: give one of them, and find the subset "
+                "in a run over all images."
+            )
+        check_destination(state)
     if train is not None and profile is not None:
         raise UsageError("--train learns what --profile has: give one of them.")
     if learning and train is None:
@@ -152,7 +166,13 @@ def analyze(
         suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
         if pair is not None and (isinstance(pair, str) or len(pair) != 2):
             raise UsageError(f"pair must be the names of two images, not {pair!r}.")
-        positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
+        if pair is not None:
+            # Where parts of a suite are measured, another part may have an image of the pair.
+            first, second = (
+                None if state is not None and not suite.called(name) else suite.find(name)
+                for name in pair
+            )
+            positions = first, second
         if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
             raise UsageError("--subset lists a path a line; the path of an image here has several.")
     elif pair is not None:
@@ -178,10 +198,11 @@ def analyze(
         "profile": profile,
         "profile_parameters": profile_parameters,
         "subset": subset,
+        "keep": None if state is None else scratch(Path(state).absolute().parent),
     }
     if suite is None:
         batches = limited(images, limit, becoming.values())
-        result = _analyze_batches(Analyzer(model, **shared), batches, options, subset_file)
+        result = _analyze_batches(Analyzer(model, **shared), batches, options, subset_file, state)
         return replace(result, notes=(*result.notes, OF_BATCHES)) if relevance else result
 
     analyzer = Analyzer(model, pair=positions, **shared)
@@ -207,21 +228,25 @@ def analyze(
         if subset_file is not None and result.subset is not None:
             chosen = [image.index for image in result.subset.images]
             _list(subset_file, [_path(suite, index) for index in chosen])
-        if not relevance:
-            return result
-        with analyzer.record.phase("relevance"):
-            result = with_relevance(
-                result,
-                analyzer.model,
-                suite,
-                resolved.preprocessing,
-                input_name=analyzer.image_input.name,
-                input_values=input_values,
-                device=device,
-                batch_size=analyzer.batch_size,
-                threads=threads,
-            )
-        return replace(result, run=replace(result.run, seconds=analyzer.record.spent))
+        if relevance:
+            with analyzer.record.phase("relevance"):
+                result = with_relevance(
+                    result,
+                    analyzer.model,
+                    suite,
+                    resolved.preprocessing,
+                    input_name=analyzer.image_input.name,
+                    input_values=input_values,
+                    device=device,
+                    batch_size=analyzer.batch_size,
+                    threads=threads,
+                )
+            result = replace(result, run=replace(result.run, seconds=analyzer.record.spent))
+        if state is not None:
+            root = os.path.abspath(suite.root) if suite.kind == "files" else ""
+            part = analyzer.part(result, positions=len(suite), root=root, pair=pair or ())
+            save_state(part, state)
+        return result
     finally:
         analyzer.close()
 
@@ -231,6 +256,7 @@ def _analyze_batches(
     batches: Iterable[tuple[np.ndarray, np.ndarray | None]],
     options: Mapping[str, Any],
     subset_file: str | Path | None,
+    state: str | Path | None,
 ) -> Result:
     try:
         for data, _ in batches:
@@ -239,6 +265,8 @@ def _analyze_batches(
         result = analyzer.result(options=options, subset_file=name)
         if subset_file is not None and result.subset is not None:
             _list(subset_file, [image.path for image in result.subset.images])
+        if state is not None:
+            save_state(analyzer.part(result, positions=analyzer.inputs), state)
         return result
     finally:
         analyzer.close()

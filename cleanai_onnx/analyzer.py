@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -12,11 +12,16 @@ import numpy as np
 from cleanai_onnx import coverage, graph, runtime
 from cleanai_onnx.coverage import PROFILED, InputFigures, Observed, Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.findings import find
 from cleanai_onnx.individuals import Individuals
 from cleanai_onnx.profiles import Profile, learnt_from, require_same
+from cleanai_onnx.profiles.sample import image_keys
+from cleanai_onnx.profiles.storage import digest
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.result import ImageFacts, LayerFacts, Note, PreprocessingField, Result
 from cleanai_onnx.runner import Ran, Runner, is_whole, unit_matrix
+from cleanai_onnx.states.images import Opener
+from cleanai_onnx.states.part import Part, StateFacts
 from cleanai_onnx.subset import SubsetRecorder, find_criteria
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ class Analyzer:
         Threads of onnxruntime; by default one for each core.
     pair : (int, int), optional
         Positions in the suite of the images that the pair metrics compare; by default the first two
-        that can be used.
+        that can be used. None stands for an image that is in another part of the suite.
     adjacency : {"rows", "dataflow"}
         Which layers are next to each other for the interaction metrics: rows of the table, as in
         CleanAI, or the graph's real successors.
@@ -66,6 +71,8 @@ class Analyzer:
         Whether to find the images that suffice for the same coverage (`Result.subset`), of all
         criteria that single images cover, in the channel view, or of those that are named, such as
         ``"kmnc"`` or ``"nc-suite/unit"``.
+    keep : callable, optional
+        Opens files in which what is known of single images is kept, for `part` and `stored`.
 
     Examples
     --------
@@ -93,17 +100,20 @@ class Analyzer:
         device: runtime.Device = "auto",
         batch_size: int | None = None,
         threads: int | None = None,
-        pair: tuple[int, int] | None = None,
+        pair: tuple[int | None, int | None] | None = None,
         adjacency: Adjacency = "rows",
         per_image: str | Path | None = None,
         per_layer: str | Path | None = None,
         profile: Profile | None = None,
         profile_parameters: ProfileParameters | None = None,
         subset: bool | Sequence[str] = False,
+        keep: Opener | None = None,
     ) -> None:
-        if pair is not None and not (len(pair) == 2 and all(is_whole(one, 0) for one in pair)):
+        if pair is not None and not (
+            len(pair) == 2 and all(one is None or is_whole(one, 0) for one in pair)
+        ):
             raise UsageError(f"pair must be the positions of two images, not {pair!r}.")
-        if pair is not None and pair[0] == pair[1]:
+        if pair is not None and pair[0] == pair[1] is not None:
             raise UsageError("--pair needs two different images.")
         self.record = RunRecord()
         self.parameters = parameters or Parameters()
@@ -134,7 +144,7 @@ class Analyzer:
         self._recorder: SubsetRecorder | None = None
         self._most: int | None = None
         self._pair, self._adjacency = pair, adjacency
-        self._per_image, self._per_layer = per_image, per_layer
+        self._per_image, self._per_layer, self._keep = per_image, per_layer, keep
         self._started = self._closed = False
 
     def __enter__(self) -> Self:
@@ -185,9 +195,9 @@ class Analyzer:
             wanted = () if self._subset is True else tuple(self._subset)
             criteria = find_criteria(wanted, self._state, self._against, learnt)
             self._recorder = SubsetRecorder(criteria, self._most)
-            further += [f"adds {one.name}" for one in criteria if one.family is None]
+            further += [f"{coverage.ADDS}{one.name}" for one in criteria if one.family is None]
         self._individuals = Individuals(
-            self._state, self._pair, self._per_image, self._per_layer, further
+            self._state, self._pair, self._per_image, self._per_layer, further, self._keep
         )
         self._started = True
 
@@ -246,7 +256,10 @@ class Analyzer:
                 )
                 own = [one.family is None for one in self._recorder.criteria]
                 further = np.concatenate([further, added[:, own]], axis=1)
-            self._individuals.add(self._state, figures, ran.activations, names, indexes, further)
+            keys = None if self._keep is None else image_keys(data)
+            self._individuals.add(
+                self._state, figures, ran.activations, names, indexes, further, keys
+            )
 
     def _observed(self, ran: Ran, figures: InputFigures) -> Observed | None:
         """Return what the metrics that need a profile look at; None without one."""
@@ -290,16 +303,13 @@ class Analyzer:
         if not self.inputs:
             raise ImageError("no input was measured: update() was not called.")
         with self.record.phase("tables"), runtime.on_device(self._runner.jax_device):
-            pair = self._individuals.pair_evidence(self._state)
-            adjacency = (
-                graph.successors(self.model, self._runner.taps)
-                if self._adjacency == "dataflow"
-                else None
+            findings = find(
+                self._state,
+                self._against,
+                self._individuals.pair_evidence(self._state),
+                self._neighbours(),
+                pair_is_missing=self._individuals.pair_is_missing,
             )
-            tables = coverage.compute(self._state, pair, adjacency)
-            for family, state in zip(PROFILED, self._against, strict=False):
-                tables += tuple(family.compute(state))
-            firing = coverage.firing(self._state)
         subset, columns = None, {}
         if self._recorder is not None:
             with self.record.phase("subset"):
@@ -320,20 +330,59 @@ class Analyzer:
             preprocessing=tuple(preprocessing)
             or (PreprocessingField("values", "as given", "the caller's own batches"),),
             layers=self.layers,
-            tables=tables,
-            firing=firing,
+            tables=findings.tables,
+            firing=findings.firing,
             featured=self._individuals.featured(thumbnail),
-            notes=(*notes, *self._notes()),
+            notes=(*notes, *findings.notes),
             profile=None if self._profile is None else self._profile.facts,
             subset=subset,
-            importance=next(
-                (
-                    coverage.important_layers(state)
-                    for state in self._against
-                    if isinstance(state, coverage.ImportanceState)
-                ),
-                (),
-            ),
+            importance=findings.importance,
+        )
+
+    def _neighbours(self) -> tuple[tuple[int, int], ...] | None:
+        """Return the pairs of layers that interaction metrics look at; None for all in a row."""
+        if self._adjacency == "rows":
+            return None
+        return graph.successors(self.model, self._runner.taps)
+
+    def part(
+        self, result: Result, *, positions: int, root: str = "", pair: Sequence[str] = ()
+    ) -> Part:
+        """Return everything that was measured in a form that merges with other parts of a suite.
+
+        Parameters
+        ----------
+        result
+            What `result` returned.
+        positions
+            How many images the suite has, with those that were skipped.
+        root
+            The folder that the names of images are relative to.
+        pair
+            The names of the images that the pair metrics were asked to compare.
+        """
+        individuals = self._individuals
+        assert individuals.record is not None
+        profile = self._profile
+        facts = StateFacts(
+            positions=positions,
+            root=root,
+            pair=tuple(pair),
+            adjacency=self._neighbours(),
+            parameters=self.parameters,
+            profile_parameters=None if profile is None else self._profile_parameters,
+            profile_digest="" if profile is None else digest(profile),
+            scores=individuals.names,
+            layer_scores=individuals.layer_names,
+        )
+        return Part(
+            facts,
+            result,
+            profile,
+            self._state,
+            tuple(self._against),
+            individuals.pair,
+            individuals.record,
         )
 
     def close(self) -> None:
@@ -347,29 +396,3 @@ class Analyzer:
         if self._recorder is not None:
             # What was asked before can be asked again.
             self._recorder.close()
-
-    def _notes(self) -> Iterator[Note]:
-        affected = [
-            (layer.name, count)
-            for layer, count in zip(self.layers, self._state.nan_values, strict=True)
-            if count
-        ]
-        if affected:
-            total = sum(count for _, count in affected)
-            yield Note(
-                "not-a-number",
-                f"{total:,} activations in {len(affected)} layers (first in {affected[0][0]}) are "
-                "not a number; they count as not covered, and a layer's mean that is not a number "
-                "covers nothing.",
-            )
-        if self._individuals.pair_is_missing:
-            yield Note(
-                "pair-not-used",
-                "The pair metrics were not computed, because an image of --pair was skipped.",
-            )
-        if self._state.inputs <= self.parameters.bounds_from:
-            yield Note(
-                "no-image-after-bounds",
-                f"nbc was not computed: it needs more than the {self.parameters.bounds_from} "
-                "images that set its bounds (--bounds-from).",
-            )

@@ -330,6 +330,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("subset", _text, None, "output",
            "find the fewest images with the same coverage, and list them in this .txt file, which "
            "can be given as images again", "FILE"),
+    Option("state", _text, None, "output",
+           "also write what was measured in a form that `cleanai-onnx combine` merges with other "
+           "parts of the suite", "FILE"),
     Option("no-relevance", _switch, False, "output",
            "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),

@@ -78,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         paths["subset"] = Path(settings["subset"])
     elif settings["subset-metrics"]:
         raise UsageError("--subset-metrics needs --subset, which names the file to write.")
+    if settings["state"] is not None:
+        paths["state"] = Path(settings["state"])
     check_model_and_output(arguments.model, paths.values())
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)
@@ -114,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
             ),
             subset=settings["subset-metrics"],
             subset_file=paths.get("subset"),
+            state=paths.get("state"),
             progress=progress,
         )
         for name in ("json", "pdf"):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["announce_profile", "learning", "parser", "require_train", "run"]
 
-NOT_TAKEN = frozenset({"no-relevance", "output", "per-image", "subset"})
+NOT_TAKEN = frozenset({"no-relevance", "output", "per-image", "state", "subset"})
 """Options of the analysis that this command has no use for."""
 
 

@@ -20,7 +20,7 @@ from cleanai_onnx.coverage.engine import (
     update,
 )
 from cleanai_onnx.coverage.evidence import compute
-from cleanai_onnx.coverage.featured import Extremes
+from cleanai_onnx.coverage.featured import Extremes, Ranked
 from cleanai_onnx.coverage.importance import ImportanceState, important_layers
 from cleanai_onnx.coverage.kernels import STATE_BYTES
 from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters
@@ -34,12 +34,22 @@ from cleanai_onnx.coverage.profiled import (
     ProfileParameters,
 )
 from cleanai_onnx.coverage.registry import METRICS, PROFILED
-from cleanai_onnx.coverage.scores import Scores, score_names, scores_of
+from cleanai_onnx.coverage.scores import (
+    ADDS,
+    RANKED_BY,
+    Scores,
+    order_free,
+    score_names,
+    scores_of,
+)
+from cleanai_onnx.coverage.stored import restored, stored
 
 __all__ = [
+    "ADDS",
     "CLEANAI_INTERVALS",
     "METRICS",
     "PROFILED",
+    "RANKED_BY",
     "STATE_BYTES",
     "UNIONS",
     "Array",
@@ -55,6 +65,7 @@ __all__ = [
     "Parameters",
     "ProfileParameters",
     "ProfiledMetric",
+    "Ranked",
     "Scores",
     "State",
     "channel_matrix",
@@ -66,8 +77,11 @@ __all__ = [
     "important_layers",
     "init",
     "merge",
+    "order_free",
+    "restored",
     "rows_of",
     "score_names",
     "scores_of",
+    "stored",
     "update",
 ]

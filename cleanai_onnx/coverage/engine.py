@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from cleanai_onnx.coverage.exact import Exact, exact_sums
 from cleanai_onnx.coverage.kernels import (
     Kernels,
     LayerState,
@@ -52,10 +53,10 @@ COMMON_WIDTH = 2048
 
 
 class ViewTotals(NamedTuple):
-    """Sums over the inputs in one view: a row for each layer."""
+    """Sums over the inputs in one view, exact: a row for each layer."""
 
     counted: tuple[tuple[int, ...], ...]
-    top_sum: tuple[float, ...]
+    top_sum: tuple[Exact, ...]
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def init(
     """Return the state before the first input, on `device`; it is the identity of `merge`."""
     device = device or jax.devices()[0]
     zeros = ViewTotals(
-        tuple((0,) * len(counter_names(parameters)) for _ in layers), (0.0,) * len(layers)
+        tuple((0,) * len(counter_names(parameters)) for _ in layers), (0,) * len(layers)
     )
     return State(
         layers=tuple(layers),
@@ -317,8 +318,8 @@ def channel_matrix(
 
 def _added(totals: ViewTotals, figures: InputFigures, view: View) -> ViewTotals:
     counted = figures.counts[view].sum(axis=0, dtype=np.int64).tolist()
-    top_sum = figures.top_sum[view].sum(axis=0, dtype=np.float64).tolist()
-    return _merged_totals(totals, ViewTotals(tuple(map(tuple, counted)), tuple(top_sum)))
+    top_sum = exact_sums(figures.top_sum[view])
+    return _merged_totals(totals, ViewTotals(tuple(map(tuple, counted)), top_sum))
 
 
 def _sums(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:

@@ -80,6 +80,14 @@ class Suite:
             row = np.moveaxis(row, 0, -1)
         return row[..., 0] if row.ndim == 3 and row.shape[-1] == 1 else row
 
+    def called(self, text: str) -> list[int]:
+        """Return the indexes of the items called `text`: the name, or the end of the path."""
+        # As the report prints the name, or as the file system has it.
+        spellings = {text, shown(text)}
+        exact = [index for index, name in enumerate(self.names) if name in spellings]
+        ends = tuple(f"/{spelling}" for spelling in spellings)
+        return exact or [index for index, name in enumerate(self.names) if name.endswith(ends)]
+
     def find(self, text: str) -> int:
         """Return the index of the item called `text`: its name, or the end of its path.
 
@@ -88,12 +96,7 @@ class Suite:
         UsageError
             If no item, or more than one, is called that.
         """
-        names = self.names
-        # As the report prints the name, or as the file system has it.
-        spellings = {text, shown(text)}
-        exact = [index for index, name in enumerate(names) if name in spellings]
-        ends = tuple(f"/{spelling}" for spelling in spellings)
-        matches = exact or [index for index, name in enumerate(names) if name.endswith(ends)]
+        names, matches = self.names, self.called(text)
         if len(matches) == 1:
             return matches[0]
         if matches:
