@@ -20,8 +20,10 @@ from cleanai_onnx.feeding import Progress, feed, resolve
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
 from cleanai_onnx.profiling import learn
-from cleanai_onnx.report.destination import check_destination, replace_file
+from cleanai_onnx.report.destination import check_destination, replace_file, when_in_place
 from cleanai_onnx.result import ImageFacts, Result
+from cleanai_onnx.resuming import feed_on
+from cleanai_onnx.states.checkpoint import Checkpoint, Every
 from cleanai_onnx.states.images import scratch
 from cleanai_onnx.states.storage import save as save_state
 
@@ -61,6 +63,8 @@ def analyze(
     subset: bool | Sequence[str] = False,
     subset_file: str | Path | None = None,
     state: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: Every | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Measure how much of a model a suite of images exercises.
@@ -102,6 +106,12 @@ def analyze(
         A file to write: everything that was measured, in a form that merges with that of other
         parts of the suite; see `cleanai_onnx.combine`. An image of `pair` may then be in one of
         them.
+    checkpoint : path, optional
+        A folder in which everything that was measured is kept from time to time. The same call
+        goes on from there after the process was killed, and gives the same result; when that is
+        complete, the folder is removed. Not for batches of your own.
+    checkpoint_every : Every, optional
+        How often; by default every 30 seconds.
     relevance : bool
         Add heat maps of relevance to the images that the report features, after the suite was
         measured. Where that fails, a note of the result says why.
@@ -139,6 +149,15 @@ def analyze(
                 "in a run over all images."
             )
         check_destination(state)
+    if checkpoint is not None and subset:
+        raise UsageError(
+            "--checkpoint does not keep what --subset needs: give one of them, and find the subset "
+            "in a run that is not interrupted."
+        )
+    if checkpoint is not None and not are_paths(images):
+        raise UsageError(
+            "a checkpoint needs images of a folder or a file, not batches of your own."
+        )
     if train is not None and profile is not None:
         raise UsageError("--train learns what --profile has: give one of them.")
     if learning and train is None:
@@ -198,19 +217,39 @@ def analyze(
         "profile": profile,
         "profile_parameters": profile_parameters,
         "subset": subset,
-        "keep": None if state is None else scratch(Path(state).absolute().parent),
     }
+    if state is not None:
+        shared["keep"] = scratch(Path(state).absolute().parent)
     if suite is None:
         batches = limited(images, limit, becoming.values())
         result = _analyze_batches(Analyzer(model, **shared), batches, options, subset_file, state)
         return replace(result, notes=(*result.notes, OF_BATCHES)) if relevance else result
 
-    analyzer = Analyzer(model, pair=positions, **shared)
-    resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
-    if profile is not None:
-        require_same_preprocessing(profile, resolved.fields)
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint(checkpoint, checkpoint_every)
+        shared["keep"] = kept.open
+    analyzer = None
     try:
-        skipped = feed(analyzer, suite, resolved.preprocessing, strict=strict, progress=progress)
+        analyzer = Analyzer(model, pair=positions, **shared)
+        resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
+        if profile is not None:
+            require_same_preprocessing(profile, resolved.fields)
+        if kept is None:
+            skipped = feed(
+                analyzer, suite, resolved.preprocessing, strict=strict, progress=progress
+            )
+        else:
+            skipped = feed_on(
+                kept,
+                analyzer,
+                suite,
+                resolved,
+                options={**options, "per-image": per_layer is not None},
+                profile=profile,
+                strict=strict,
+                progress=progress,
+            )
         result = analyzer.result(
             images=ImageFacts(
                 source=suite.source,
@@ -246,9 +285,14 @@ def analyze(
             root = os.path.abspath(suite.root) if suite.kind == "files" else ""
             part = analyzer.part(result, positions=len(suite), root=root, pair=pair or ())
             save_state(part, state)
+        if kept is not None:
+            when_in_place(kept.remove)
         return result
     finally:
-        analyzer.close()
+        if analyzer is not None:
+            analyzer.close()
+        if kept is not None:
+            kept.close()
 
 
 def _analyze_batches(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from cleanai_onnx import coverage, graph, runtime
+from cleanai_onnx.container import UnfitError, whole_in
 from cleanai_onnx.coverage import PROFILED, InputFigures, Observed, Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.findings import find
@@ -22,6 +23,7 @@ from cleanai_onnx.result import ImageFacts, LayerFacts, Note, PreprocessingField
 from cleanai_onnx.runner import Ran, Runner, is_whole, unit_matrix
 from cleanai_onnx.states.images import Opener
 from cleanai_onnx.states.part import Part, StateFacts
+from cleanai_onnx.states.storage import restored_against, stored_against
 from cleanai_onnx.subset import SubsetRecorder, find_criteria
 
 if TYPE_CHECKING:
@@ -146,12 +148,18 @@ class Analyzer:
         self._pair, self._adjacency = pair, adjacency
         self._per_image, self._per_layer, self._keep = per_image, per_layer, keep
         self._started = self._closed = False
+        self._resumed: Mapping[str, Any] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options that figures depend on, as the report has them."""
+        return self._options
 
     @property
     def model(self) -> graph.Model:
@@ -199,6 +207,9 @@ class Analyzer:
         self._individuals = Individuals(
             self._state, self._pair, self._per_image, self._per_layer, further, self._keep
         )
+        if self._resumed is not None:
+            self._restore(self._resumed)
+            self._resumed = None
         self._started = True
 
     def update(
@@ -344,6 +355,44 @@ class Analyzer:
         if self._adjacency == "rows":
             return None
         return graph.successors(self.model, self._runner.taps)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what was measured so far, for another analyzer to `resume` from.
+
+        What is known of each image is in the files that `keep` opened, and has reached the disk
+        when this returns.
+        """
+        record = self._individuals.record
+        assert record is not None
+        record.flush()
+        return {
+            "batch size": self.batch_size,
+            "measured": coverage.stored(self._state),
+            "against": stored_against(self._against),
+            "individuals": self._individuals.stored(),
+        }
+
+    def resume(self, tree: Mapping[str, Any]) -> None:
+        """Go on from what `stored` returned; called before `prepare`.
+
+        Raises
+        ------
+        UnfitError
+            Here or in `start`, if the tree is not of such an analyzer.
+        """
+        # Batches of another size might round otherwise.
+        self._runner.wanted_batch_size = whole_in(tree, "batch size", 1)
+        self._resumed = tree
+
+    def _restore(self, tree: Mapping[str, Any]) -> None:
+        measured, individuals = tree.get("measured"), tree.get("individuals")
+        if not isinstance(measured, Mapping) or not isinstance(individuals, Mapping):
+            raise UnfitError("it has no state")
+        self._state = coverage.restored(
+            measured, self.layers, self.parameters, self._runner.jax_device
+        )
+        self._against = list(restored_against(tree, self._against))
+        self._individuals.restore(individuals)
 
     def part(
         self, result: Result, *, positions: int, root: str = "", pair: Sequence[str] = ()

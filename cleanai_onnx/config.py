@@ -163,6 +163,17 @@ def _seconds(value: Any) -> float:
     return number
 
 
+def _every(value: Any) -> tuple[int | None, float | None]:
+    """Take a number of images, or of seconds with an s after it."""
+    text = str(value)
+    try:
+        if text.endswith("s"):
+            return None, _seconds(text[:-1])
+        return _whole(1)(value), None
+    except ValueError:
+        raise ValueError("must be a number of images such as 500, or seconds such as 60s") from None
+
+
 def _positive(value: Any) -> float:
     number = _number(value)
     if number <= 0:
@@ -333,6 +344,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("state", _text, None, "output",
            "also write what was measured in a form that `cleanai-onnx combine` merges with other "
            "parts of the suite", "FILE"),
+    Option("checkpoint", _text, None, "output",
+           "keep what was measured in this folder from time to time: the same command goes on from "
+           "there after it was killed", "DIR"),
+    Option("checkpoint-every", _every, None, "output",
+           "how often: after so many images (500) or seconds (60s; default: 30s)", "N|Ts"),
     Option("no-relevance", _switch, False, "output",
            "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),

@@ -82,8 +82,20 @@ def feed(
     *,
     strict: bool = False,
     progress: Progress | None = None,
+    start: inputs.Position | None = None,
+    after_batch: Callable[[inputs.Position], None] | None = None,
 ) -> tuple[SkippedImage, ...]:
     """Give all images of a suite to a consumer, and return those that were skipped.
+
+    Parameters
+    ----------
+    consumer, suite, preprocessing
+    strict, progress
+        See `cleanai_onnx.analyze`.
+    start
+        Go on from there: the consumer has the images before it already.
+    after_batch
+        Called after each batch with how far the consumer is.
 
     Raises
     ------
@@ -93,7 +105,9 @@ def feed(
     consumer.prepare(preprocessing.item_shape, most=len(suite))
     done = progress(len(suite)) if progress is not None else None
     # Decoding starts here, and goes on while the session and the kernels are made.
-    with inputs.stream(suite, preprocessing, consumer.batch_size, strict=strict) as batches:
+    with inputs.stream(
+        suite, preprocessing, consumer.batch_size, strict=strict, start=start
+    ) as batches:
         consumer.start()
         while True:
             with consumer.record.phase("wait for images"):
@@ -103,4 +117,6 @@ def feed(
             consumer.update(batch.data[: batch.valid], batch.names, batch.indexes)
             if done is not None:
                 done(batches.used + len(batches.skipped))
+            if after_batch is not None:
+                after_batch(batches.position)
         return batches.skipped

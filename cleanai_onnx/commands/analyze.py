@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cleanai_onnx.analysis import analyze
     from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.report.names import file_stem
+    from cleanai_onnx.states.checkpoint import Every
 
     folder = Path(settings["output"])
     stem = f"Analysis_{file_stem(Path(arguments.model).stem)}"
@@ -81,6 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
     if settings["state"] is not None:
         paths["state"] = Path(settings["state"])
     check_model_and_output(arguments.model, paths.values())
+    every = None
+    if settings["checkpoint-every"] is not None:
+        if settings["checkpoint"] is None:
+            raise UsageError("--checkpoint-every needs --checkpoint, which names the folder.")
+        every = Every(*settings["checkpoint-every"])
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)
     with report.all_or_nothing(), progress_bar(settings, *titles) as progress:
@@ -117,6 +123,8 @@ def run(arguments: argparse.Namespace) -> int:
             subset=settings["subset-metrics"],
             subset_file=paths.get("subset"),
             state=paths.get("state"),
+            checkpoint=settings["checkpoint"],
+            checkpoint_every=every,
             progress=progress,
         )
         for name in ("json", "pdf"):

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["announce_profile", "learning", "parser", "require_train", "run"]
 
-NOT_TAKEN = frozenset({"no-relevance", "output", "per-image", "state", "subset"})
+NOT_TAKEN = frozenset(
+    {"no-relevance", "output", "per-image", "subset", "state", "checkpoint", "checkpoint-every"}
+)
 """Options of the analysis that this command has no use for."""
 
 

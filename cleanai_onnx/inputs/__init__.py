@@ -12,7 +12,7 @@ from cleanai_onnx.inputs.preprocessing import (
 from cleanai_onnx.inputs.presets import PRESETS
 from cleanai_onnx.inputs.resolution import ResolvedPreprocessing, resolve_preprocessing
 from cleanai_onnx.inputs.sidecars import METADATA_KEY
-from cleanai_onnx.inputs.streaming import Batch, BatchStream, aligned_empty, stream
+from cleanai_onnx.inputs.streaming import Batch, BatchStream, Position, aligned_empty, stream
 from cleanai_onnx.inputs.suite import Suite
 from cleanai_onnx.inputs.thumbnails import thumbnail
 
@@ -25,6 +25,7 @@ __all__ = [
     "RESIZE_MODES",
     "Batch",
     "BatchStream",
+    "Position",
     "Preprocessing",
     "ResolvedPreprocessing",
     "Suite",

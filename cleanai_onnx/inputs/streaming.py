@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from cleanai_onnx.inputs.preprocessing import Preprocessing, Unchanged, WrongSiz
 from cleanai_onnx.inputs.suite import Suite
 from cleanai_onnx.result import SkippedImage
 
-__all__ = ["Batch", "BatchStream", "aligned_empty", "stream"]
+__all__ = ["Batch", "BatchStream", "Position", "aligned_empty", "stream"]
 
 _ALIGNMENT = 64
 _MOST_THREADS = 8
@@ -53,6 +53,14 @@ class Batch:
     indexes: tuple[int, ...]
 
 
+class Position(NamedTuple):
+    """How far a suite was streamed: the next index, and what became of the images before it."""
+
+    next: int
+    used: int
+    skipped: tuple[SkippedImage, ...]
+
+
 def stream(
     suite: Suite,
     preprocessing: Preprocessing | Unchanged,
@@ -63,6 +71,7 @@ def stream(
     ahead: int = 2,
     max_pixels: int = MAX_PIXELS,
     into: Callable[[], npt.NDArray[Any]] | None = None,
+    start: Position | None = None,
 ) -> BatchStream:
     """Start to decode a suite and return its batches, all of `batch_size` rows.
 
@@ -85,6 +94,8 @@ def stream(
         Called for the array of each batch: C-contiguous, of shape (batch_size,
         *preprocessing.item_shape) and of the model's dtype. It may give the same arrays again and
         again. None: a new array for each batch, aligned to 64 bytes.
+    start
+        Go on from there; with the same batch size, the batches are those that would have followed.
 
     Raises
     ------
@@ -97,7 +108,9 @@ def stream(
         raise UsageError("Decoding needs at least 0 threads and at least 1 batch ahead.")
     if (suite.kind == "ready") != isinstance(preprocessing, Unchanged):
         raise UsageError("Arrays that are ready take no preprocessing, and other images need it.")
-    return BatchStream(suite, preprocessing, batch_size, threads, strict, ahead, max_pixels, into)
+    return BatchStream(
+        suite, preprocessing, batch_size, threads, strict, ahead, max_pixels, into, start
+    )
 
 
 class BatchStream(Iterator[Batch]):
@@ -123,18 +136,20 @@ class BatchStream(Iterator[Batch]):
         ahead: int,
         max_pixels: int,
         into: Callable[[], npt.NDArray[Any]] | None,
+        start: Position | None = None,
     ) -> None:
+        start = start or Position(0, 0, suite.unreadable)
         self.suite = suite
         self.batch_size = batch_size
-        self.used = 0
+        self.used = start.used
         self._preprocessing = preprocessing
         self._strict = strict
         self._max_pixels = max_pixels
         self._shape = (batch_size, *preprocessing.item_shape)
         self._dtype = np.dtype(preprocessing.dtype)
         self._into = into
-        self._skipped = list(suite.unreadable)
-        self._next = 0  # the next index to decode
+        self._skipped = list(start.skipped)
+        self._next = start.next  # the next index to decode
         self._waiting: deque[Future[Item]] = deque()
         self._closed = False
         if threads is None:
@@ -155,6 +170,11 @@ class BatchStream(Iterator[Batch]):
     def skipped(self) -> tuple[SkippedImage, ...]:
         """The images skipped so far, in the order of the suite, with the reasons."""
         return tuple(self._skipped)
+
+    @property
+    def position(self) -> Position:
+        """How far the batches that were returned go."""
+        return Position(self._next - len(self._waiting), self.used, self.skipped)
 
     def __iter__(self) -> Self:
         return self
