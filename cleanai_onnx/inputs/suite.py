@@ -85,8 +85,12 @@ class Suite:
         # As the report prints the name, or as the file system has it.
         spellings = {text, shown(text)}
         exact = [index for index, name in enumerate(self.names) if name in spellings]
+        # The folder that all names are relative to may be the last part of what was given.
+        lead = f"{shown(self.root)}/" if self.kind == "files" else "/"
         ends = tuple(f"/{spelling}" for spelling in spellings)
-        return exact or [index for index, name in enumerate(self.names) if name.endswith(ends)]
+        return exact or [
+            index for index, name in enumerate(self.names) if f"{lead}{name}".endswith(ends)
+        ]
 
     def find(self, text: str) -> int:
         """Return the index of the item called `text`: its name, or the end of its path.

@@ -76,7 +76,7 @@ def merge(parts: Sequence[Part], names: Sequence[str] | None = None) -> Part:
         scores=tuple(filter(coverage.order_free, first.facts.scores)),
         layer_scores=tuple(filter(coverage.order_free, first.facts.layer_scores)),
     )
-    images = _Joined(placed, _columns(first.facts.scores), _columns(first.facts.layer_scores))
+    images = _Joined(placed, facts.scores, facts.layer_scores)
     with runtime.on_device(runtime.host()):
         state = reduce(coverage.merge, (part.state for part in parts))
         against = tuple(
@@ -199,10 +199,10 @@ class _Placed:
 
 
 class _Joined:
-    """The images of all parts, with those of their scores that do not depend on the order."""
+    """The images of all parts, with the scores that are named; a merged part has no others."""
 
     def __init__(
-        self, parts: Sequence[Part], scores: Sequence[int], layer_scores: Sequence[int]
+        self, parts: Sequence[Part], scores: Sequence[str], layer_scores: Sequence[str]
     ) -> None:
         self._parts, self._scores, self._layer_scores = parts, scores, layer_scores
         layers = parts[0].images.shape.layers
@@ -213,16 +213,14 @@ class _Joined:
 
     def rows(self) -> Iterator[Rows]:
         for part in self._parts:
+            columns = [part.facts.scores.index(name) for name in self._scores]
+            of_layers = [part.facts.layer_scores.index(name) for name in self._layer_scores]
             for rows in part.images.rows():
                 layers = rows.layers
                 yield rows._replace(
-                    model=rows.model[:, self._scores],
-                    layers=None if layers is None else layers[:, :, self._layer_scores],
+                    model=rows.model[:, columns],
+                    layers=None if layers is None else layers[:, :, of_layers],
                 )
-
-
-def _columns(names: Sequence[str]) -> list[int]:
-    return [column for column, name in enumerate(names) if coverage.order_free(name)]
 
 
 def _pair(found: Sequence[PairImage]) -> tuple[PairImage, ...]:
@@ -347,7 +345,8 @@ def _order_free(figures: Any) -> dict[str, Any]:
 
 
 def _dropped(parts: Sequence[Part]) -> Iterator[Note]:
-    names = [name for name in parts[0].facts.scores if not coverage.order_free(name)]
+    scores = dict.fromkeys(name for part in parts for name in part.facts.scores)
+    names = [name for name in scores if not coverage.order_free(name)]
     if names:
         yield Note(
             "parts-without-order",

@@ -134,7 +134,10 @@ def load(path: str | Path) -> Part:
         profile = None
         if facts.profile_parameters is not None:
             profile = profile_storage.loaded(archive.read(PROFILE))
-            require_same(profile, result.model.sha256, result.layers)
+            try:
+                require_same(profile, result.model.sha256, result.layers)
+            except UsageError as error:
+                raise UnfitError(str(error).rstrip(".")) from None
         _require_scores(facts, profile)
         tree = container.read_tree(archive, METRICS)
         state = coverage.restored(

@@ -25,7 +25,7 @@ CASES: dict[str, Case] = {
     "subset": ("keep.txt", "keep.txt", NO_TEXT),
     "state": ("part1.state", "part1.state", NO_TEXT),
     "checkpoint": ("kept", "kept", NO_TEXT),
-    "checkpoint-every": ("500", (500, None), ("", "s", "0", "0s", "-1s", "x", [], TABLE)),
+    "checkpoint-every": ("500", 500, ("", "s", "0", "0s", "-1s", "x", [], TABLE)),
     "no-relevance": ("yes", True, NO_SWITCH),
     "quiet": ("1", True, NO_SWITCH),
     "no-progress": ("on", True, NO_SWITCH),

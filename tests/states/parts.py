@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,4 @@ def rows_of(part: Part) -> list[tuple[Any, ...]]:
 
 def cut(cuts: Sequence[int], pair: tuple[int, int] | None = None) -> list[Part]:
     ends = [0, *cuts, IMAGES]
-    return [
-        part(first, last, pair) for first, last in zip(ends, ends[1:], strict=False) if first < last
-    ]
+    return [part(first, last, pair) for first, last in pairwise(ends) if first < last]
