@@ -202,7 +202,9 @@ def _header(member: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any
     if np.lib.format.read_magic(member) != (1, 0):
         raise UnfitError(f"its array {harmless(name)} has an unknown format")
     shape, fortran, kind = np.lib.format.read_array_header_1_0(member)
-    if fortran or kind.hasobject or any(length < 0 for length in shape):
+    if kind.hasobject:
+        raise UnfitError(f"its array {harmless(name)} is of objects, which would be code")
+    if fortran or any(length < 0 for length in shape):
         raise UnfitError(f"its array {harmless(name)} is of an unknown form")
     return shape, kind
 

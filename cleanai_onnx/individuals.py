@@ -104,7 +104,7 @@ class Individuals:
         `further` is ``(images, scores)`` float64, in the order of the names that were given; `keys`
         are hashes of the images, where figures are kept.
         """
-        before = state.inputs - len(names)
+        before = state.before + state.inputs - len(names)
         scores = coverage.scores_of(figures, self._layers, self._parameters, before)
         scores = replace(scores, model=np.concatenate([scores.model, further], axis=1))
         self._extremes.add(names, indexes, scores)

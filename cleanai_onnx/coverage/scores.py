@@ -48,9 +48,12 @@ def score_names(parameters: Parameters) -> tuple[str, ...]:
     return tuple(f"{name}/{view}" for view in BOTH_VIEWS for name in (*counters, "tknc"))
 
 
-def order_free(name: str) -> bool:
-    """Return whether a score is of its image alone, whatever came before it."""
-    return not name.startswith((ADDS, "nbc/"))
+def order_free(name: str, *, bounded: bool = False) -> bool:
+    """Return whether a score is of its image alone, whatever came before it.
+
+    `bounded` says that the bounds of `nbc` are known, whatever came before.
+    """
+    return not name.startswith(ADDS if bounded else (ADDS, "nbc/"))
 
 
 def scores_of(

@@ -28,6 +28,7 @@ def stored(state: State) -> dict[str, Any]:
     units, channels = jax.device_get((state.units, state.channels))
     return {
         "inputs": state.inputs,
+        "before": state.before,
         "one sequence": int(state.one_sequence),
         "units": [None if one is None else _arrays(one) for one in units],
         "channels": [_arrays(one) for one in channels],
@@ -91,6 +92,7 @@ def restored(
         channel_totals=_restored_totals(tree, "channel totals", len(layers), parameters),
         nan_values=_counts(tree, "nan values", len(layers)),
         nan_inputs=_counts(tree, "nan inputs", len(layers)),
+        before=whole_in(tree, "before"),
         one_sequence=bool(whole_in(tree, "one sequence")),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from itertools import accumulate
@@ -26,7 +26,7 @@ from cleanai_onnx.individuals import FEATURED
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.result import FeaturedImage, ImageFacts, Note, Result, RunFacts, SkippedImage
 from cleanai_onnx.states.images import Images, Rows, Shape
-from cleanai_onnx.states.part import PairImage, Part
+from cleanai_onnx.states.part import PairImage, Part, StateFacts
 
 __all__ = ["merge", "pair_evidence"]
 
@@ -40,7 +40,11 @@ _SOURCES = 3
 """So many sources are named."""
 
 
-def merge(parts: Sequence[Part], names: Sequence[str] | None = None) -> Part:
+def merge(
+    parts: Sequence[Part],
+    names: Sequence[str] | None = None,
+    starts: Sequence[int] | None = None,
+) -> Part:
     """Return all parts together, in the order in which they are given.
 
     Parameters
@@ -49,6 +53,9 @@ def merge(parts: Sequence[Part], names: Sequence[str] | None = None) -> Part:
         At least one.
     names
         What to call them where they do not fit together; by default they are counted.
+    starts
+        The position of the first image of each part among all, and how many there are at the end;
+        by default one part follows the other.
 
     Raises
     ------
@@ -64,19 +71,12 @@ def merge(parts: Sequence[Part], names: Sequence[str] | None = None) -> Part:
     runtime.use_compilation_cache()
     first = parts[0]
     root, prefixes = _shared_root([part.facts.root for part in parts])
-    starts = [0, *accumulate(part.facts.positions for part in parts)]
+    if starts is None:
+        starts = [0, *accumulate(part.facts.positions for part in parts)]
     placed = [
         _placed(part, start, prefix)
         for part, start, prefix in zip(parts, starts, prefixes, strict=False)
     ]
-    facts = replace(
-        first.facts,
-        positions=starts[-1],
-        root=root,
-        scores=tuple(filter(coverage.order_free, first.facts.scores)),
-        layer_scores=tuple(filter(coverage.order_free, first.facts.layer_scores)),
-    )
-    images = _Joined(placed, facts.scores, facts.layer_scores)
     with runtime.on_device(runtime.host()):
         state = reduce(coverage.merge, (part.state for part in parts))
         against = tuple(
@@ -86,6 +86,14 @@ def merge(parts: Sequence[Part], names: Sequence[str] | None = None) -> Part:
             )
         )
         pair = _pair([image for part in placed for image in part.pair])
+        facts = replace(
+            first.facts,
+            positions=starts[-1],
+            root=root,
+            scores=_common(placed, state, lambda facts: facts.scores),
+            layer_scores=_common(placed, state, lambda facts: facts.layer_scores),
+        )
+        images = _Joined(placed, facts.scores, facts.layer_scores)
         merged = Part(facts, first.result, first.profile, state, against, pair, images)
         return replace(merged, result=_result(merged, placed))
 
@@ -97,6 +105,18 @@ def pair_evidence(part: Part) -> coverage.PairEvidence | None:
     one, other = part.pair
     return coverage.count_pairs(
         part.state, (one.name, other.name), one.activations, other.activations
+    )
+
+
+def _common(
+    parts: Sequence[Part], state: coverage.State, names: Callable[[StateFacts], Sequence[str]]
+) -> tuple[str, ...]:
+    """Return the scores that all parts have, of those that are the same as in one run."""
+    return tuple(
+        name
+        for name in names(parts[0].facts)
+        if coverage.order_free(name, bounded=state.one_sequence)
+        and all(name in names(part.facts) for part in parts)
     )
 
 
@@ -260,7 +280,7 @@ def _result(merged: Part, parts: Sequence[Part]) -> Result:
     )
     featured = _featured(results, facts.scores)
     notes = [note for result in results for note in result.notes if note.slug not in _OF_ALL]
-    notes += [*findings.notes, *_dropped(parts), *_several(parts), *_different(results)]
+    notes += [*findings.notes, *_dropped(parts, facts), *_several(parts), *_different(results)]
     relevance = next((one.relevance for one in results if one.relevance is not None), None)
     if relevance is not None:
         notes += incomplete(featured)
@@ -330,23 +350,23 @@ def _featured(results: Sequence[Result], scores: Sequence[str]) -> tuple[Feature
         replace(
             images[ranked.index],
             role=role,
-            scores=_order_free(images[ranked.index].scores),
-            layers=_order_free(images[ranked.index].layers),
+            scores=_kept(images[ranked.index].scores, scores),
+            layers=_kept(images[ranked.index].layers, scores),
         )
         for role, ranked in extremes.ranked()
     )
 
 
-def _order_free(figures: Any) -> dict[str, Any]:
-    return {name: value for name, value in figures.items() if coverage.order_free(name)}
+def _kept(figures: Mapping[str, Any], scores: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in figures.items() if name in scores}
 
 
 # Notes.
 
 
-def _dropped(parts: Sequence[Part]) -> Iterator[Note]:
+def _dropped(parts: Sequence[Part], facts: StateFacts) -> Iterator[Note]:
     scores = dict.fromkeys(name for part in parts for name in part.facts.scores)
-    names = [name for name in scores if not coverage.order_free(name)]
+    names = [name for name in scores if name not in facts.scores]
     if names:
         yield Note(
             "parts-without-order",

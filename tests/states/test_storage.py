@@ -211,7 +211,7 @@ NOT_FITTING: dict[str, tuple[Callable[[Members], Members], str]] = {
     "negative": (array("metrics.measured.fired.0", np.array([0, -1])), "on more images"),
     "pickle": (
         array("metrics.measured.fired.0", np.array([{}, None], dtype=object)),
-        "unknown form",
+        "is of objects",
     ),
     "sections": (
         array("metrics.against.1.hit", np.full((7, 2), 255, np.uint8)),
