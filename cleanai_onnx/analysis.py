@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from cleanai_onnx import inputs, runtime
 from cleanai_onnx.analyzer import Adjacency, Analyzer
 from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters, ProfileParameters
-from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.errors import UsageError
 from cleanai_onnx.featured_relevance import OF_BATCHES, with_relevance
 from cleanai_onnx.feeding import Progress, feed, resolve
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
@@ -23,6 +24,7 @@ from cleanai_onnx.profiling import learn
 from cleanai_onnx.report.destination import check_destination, replace_file, when_in_place
 from cleanai_onnx.result import ImageFacts, Result
 from cleanai_onnx.resuming import feed_on
+from cleanai_onnx.spread_analysis import analyze_spread
 from cleanai_onnx.states.checkpoint import Checkpoint, Every
 from cleanai_onnx.states.images import scratch
 from cleanai_onnx.states.storage import save as save_state
@@ -65,6 +67,8 @@ def analyze(
     state: str | Path | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: Every | None = None,
+    workers: int | None = None,
+    allow_partial: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Measure how much of a model a suite of images exercises.
@@ -112,6 +116,11 @@ def analyze(
         complete, the folder is removed. Not for batches of your own.
     checkpoint_every : Every, optional
         How often; by default every 30 seconds.
+    workers : int, optional
+        Spread the images over so many processes, each with a session of its own, and merge what
+        they find: the figures are those of one process. Not for batches of your own.
+    allow_partial : bool
+        Go on without the images of a worker that died three times; otherwise that is an error.
     relevance : bool
         Add heat maps of relevance to the images that the report features, after the suite was
         measured. Where that fails, a note of the result says why.
@@ -158,6 +167,11 @@ def analyze(
         raise UsageError(
             "a checkpoint needs images of a folder or a file, not batches of your own."
         )
+    spread = workers is not None and workers > 1
+    if spread and (subset or checkpoint is not None or not are_paths(images)):
+        other = "--subset" if subset else "batches of your own"
+        other = "--checkpoint" if checkpoint is not None else other
+        raise UsageError(f"--workers does not go together with {other}: leave one of them out.")
     if train is not None and profile is not None:
         raise UsageError("--train learns what --profile has: give one of them.")
     if learning and train is None:
@@ -218,7 +232,7 @@ def analyze(
         "profile_parameters": profile_parameters,
         "subset": subset,
     }
-    if state is not None:
+    if state is not None and not spread:
         shared["keep"] = scratch(Path(state).absolute().parent)
     if suite is None:
         batches = limited(images, limit, becoming.values())
@@ -235,6 +249,34 @@ def analyze(
         resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
         if profile is not None:
             require_same_preprocessing(profile, resolved.fields)
+        explained = partial(
+            _explained, analyzer, suite, resolved.preprocessing, running if relevance else None
+        )
+        if spread:
+            assert workers is not None
+            return analyze_spread(
+                analyzer,
+                suite,
+                resolved,
+                workers,
+                asked={
+                    **becoming,
+                    **running,
+                    **shared,
+                    "images": images,
+                    "limit": limit,
+                    "seed": seed,
+                    "strict": strict,
+                    "pair": pair,
+                    "state": state,
+                    "allow_partial": allow_partial,
+                },
+                pair=positions,
+                profile=profile,
+                options=options,
+                explained=explained,
+                progress=progress,
+            )
         if kept is None:
             skipped = feed(
                 analyzer, suite, resolved.preprocessing, strict=strict, progress=progress
@@ -261,26 +303,13 @@ def analyze(
             preprocessing=resolved.fields,
             notes=resolved.notes,
             options=options,
-            thumbnail=lambda index: _thumbnail(suite, index),
+            thumbnail=lambda index: inputs.thumbnail_if_any(suite, index),
             subset_file=None if subset_file is None else Path(subset_file).name,
         )
         if subset_file is not None and result.subset is not None:
             chosen = [image.index for image in result.subset.images]
             _list(subset_file, [_path(suite, index) for index in chosen])
-        if relevance:
-            with analyzer.record.phase("relevance"):
-                result = with_relevance(
-                    result,
-                    analyzer.model,
-                    suite,
-                    resolved.preprocessing,
-                    input_name=analyzer.image_input.name,
-                    input_values=input_values,
-                    device=device,
-                    batch_size=analyzer.batch_size,
-                    threads=threads,
-                )
-            result = replace(result, run=replace(result.run, seconds=analyzer.record.spent))
+        result = explained(result)
         if state is not None:
             root = os.path.abspath(suite.root) if suite.kind == "files" else ""
             part = analyzer.part(result, positions=len(suite), root=root, pair=pair or ())
@@ -293,6 +322,31 @@ def analyze(
             analyzer.close()
         if kept is not None:
             kept.close()
+
+
+def _explained(
+    analyzer: Analyzer,
+    suite: inputs.Suite,
+    preprocessing: inputs.Preprocessing | inputs.Unchanged,
+    running: Mapping[str, Any] | None,
+    result: Result,
+) -> Result:
+    """Add heat maps of relevance, where they are wanted: `running` says how the model is run."""
+    if running is None:
+        return result
+    with analyzer.record.phase("relevance"):
+        result = with_relevance(
+            result,
+            analyzer.model,
+            suite,
+            preprocessing,
+            input_name=analyzer.image_input.name,
+            input_values=running["input_values"],
+            device=running["device"],
+            batch_size=analyzer.batch_size,
+            threads=running["threads"],
+        )
+    return replace(result, run=replace(result.run, seconds=analyzer.record.spent))
 
 
 def _analyze_batches(
@@ -341,11 +395,3 @@ def _path(suite: inputs.Suite, index: int) -> str:
 
 def _list(path: str | Path, lines: Iterable[str]) -> None:
     replace_file(path, b"".join(os.fsencode(line) + b"\n" for line in lines))
-
-
-def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:
-    try:
-        return inputs.thumbnail(suite, index)
-    except ImageError:
-        # The image was there when it was measured. A report without its picture is still a report.
-        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -118,6 +118,7 @@ class Analyzer:
         if pair is not None and pair[0] == pair[1] is not None:
             raise UsageError("--pair needs two different images.")
         self.record = RunRecord()
+        self._source = model
         self.parameters = parameters or Parameters()
         self._runner = Runner(
             model,
@@ -149,6 +150,7 @@ class Analyzer:
         self._per_image, self._per_layer, self._keep = per_image, per_layer, keep
         self._started = self._closed = False
         self._resumed: Mapping[str, Any] | None = None
+        self._first_batches: Callable[[], Iterable[np.ndarray]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -165,6 +167,14 @@ class Analyzer:
     def model(self) -> graph.Model:
         """The model that is run."""
         return self._runner.model
+
+    @property
+    def source(self) -> str | Path | bytes:
+        """What the model can be loaded from again, in another process."""
+        if isinstance(self._source, str | Path | bytes):
+            return self._source
+        content: bytes = self._source.SerializeToString()
+        return content
 
     @property
     def batch_size(self) -> int:
@@ -207,6 +217,8 @@ class Analyzer:
         self._individuals = Individuals(
             self._state, self._pair, self._per_image, self._per_layer, further, self._keep
         )
+        if self._first_batches is not None:
+            self._follow(self._first_batches())
         if self._resumed is not None:
             self._restore(self._resumed)
             self._resumed = None
@@ -355,6 +367,22 @@ class Analyzer:
         if self._adjacency == "rows":
             return None
         return graph.successors(self.model, self._runner.taps)
+
+    def follow(self, batches: Callable[[], Iterable[np.ndarray]]) -> None:
+        """Learn from the first inputs of a suite what they set for those after them.
+
+        For a part of a suite that has other parts before it: `nbc` has the bounds of the first
+        inputs. Called before `start`, which asks for the batches.
+        """
+        self._first_batches = batches
+
+    def _follow(self, batches: Iterable[np.ndarray]) -> None:
+        state = self._state
+        with runtime.on_device(self._runner.jax_device):
+            for data in batches:
+                ran = self._runner.run(data)
+                state, _ = coverage.update(state, ran.activations, ran.valid)
+            self._state = coverage.following(state)
 
     def stored(self) -> dict[str, Any]:
         """Return what was measured so far, for another analyzer to `resume` from.

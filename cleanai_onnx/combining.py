@@ -11,8 +11,9 @@ from cleanai_onnx.image_tables import ImageTables
 from cleanai_onnx.result import Result
 from cleanai_onnx.states import storage
 from cleanai_onnx.states.merging import merge
+from cleanai_onnx.states.part import Part
 
-__all__ = ["combine"]
+__all__ = ["combine", "write_image_tables"]
 
 
 def combine(
@@ -49,21 +50,29 @@ def combine(
         raise UsageError("there is no state to combine: give at least one.")
     parts = [storage.load(path) for path in states]
     merged = merge(parts, [str(path) for path in states])
-    facts, result = merged.facts, merged.result
+    result = merged.result
     table = None if per_image is None else Path(per_image).name
     result = replace(result, images=replace(result.images, per_image_table=table))
+    write_image_tables(merged, per_image, per_layer)
+    if state is not None:
+        storage.save(replace(merged, result=result), state)
+    return result
+
+
+def write_image_tables(
+    part: Part, per_image: str | Path | None, per_layer: str | Path | None
+) -> None:
+    """Write the tables of the images of a part, where they are wanted and the figures are kept."""
+    facts = part.facts
     tables = ImageTables.opened(
         per_image,
         per_layer if facts.layer_scores else None,
         facts.scores,
         facts.layer_scores,
-        [layer.name for layer in result.layers],
+        [layer.name for layer in part.result.layers],
     )
     try:
-        tables.add_all(merged.images)
+        tables.add_all(part.images)
         tables.finish({})
     finally:
         tables.discard()
-    if state is not None:
-        storage.save(replace(merged, result=result), state)
-    return result

@@ -419,6 +419,10 @@ OPTIONS: tuple[Option, ...] = (
            "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
+    Option("workers", _whole(1), None, "run",
+           "spread the images over so many processes (default: one)", "N"),
+    Option("allow-partial", _switch, False, "run",
+           "go on without the images of a worker that died three times", None),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
 )  # fmt: skip
 

@@ -89,7 +89,7 @@ def _notes(state: coverage.State, pair_is_missing: bool) -> Iterator[Note]:
             "nbc was not computed: its bounds are those of the first images, and the other parts "
             "of the suite were measured without knowing them.",
         )
-    elif state.inputs <= state.parameters.bounds_from:
+    elif state.before + state.inputs <= state.parameters.bounds_from:
         yield Note(
             "no-image-after-bounds",
             f"nbc was not computed: it needs more than the {state.parameters.bounds_from} "

@@ -125,6 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
             state=paths.get("state"),
             checkpoint=settings["checkpoint"],
             checkpoint_every=every,
+            workers=settings["workers"],
+            allow_partial=settings["allow-partial"],
             progress=progress,
         )
         for name in ("json", "pdf"):

@@ -19,7 +19,17 @@ from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, 
 __all__ = ["parser", "run"]
 
 NOT_TAKEN = frozenset(
-    {"no-relevance", "per-image", "subset", "state", "checkpoint", "checkpoint-every", "taps"}
+    {
+        "no-relevance",
+        "per-image",
+        "subset",
+        "state",
+        "checkpoint",
+        "checkpoint-every",
+        "workers",
+        "allow-partial",
+        "taps",
+    }
 )
 """Options of the analysis that this command has no use for."""
 

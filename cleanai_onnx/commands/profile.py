@@ -27,7 +27,17 @@ if TYPE_CHECKING:
 __all__ = ["announce_profile", "learning", "parser", "require_train", "run"]
 
 NOT_TAKEN = frozenset(
-    {"no-relevance", "output", "per-image", "subset", "state", "checkpoint", "checkpoint-every"}
+    {
+        "no-relevance",
+        "output",
+        "per-image",
+        "subset",
+        "state",
+        "checkpoint",
+        "checkpoint-every",
+        "workers",
+        "allow-partial",
+    }
 )
 """Options of the analysis that this command has no use for."""
 

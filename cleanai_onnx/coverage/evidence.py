@@ -71,11 +71,13 @@ def _evidence(
             complete=complete[index],
         )
 
+    after_bounds = state.before + state.inputs - state.parameters.bounds_from
+    after_bounds = min(max(after_bounds, 0), state.inputs)
     of_pair = None if pair is None else (pair.units if view == "unit" else pair.channels)
     return {
         metric: Evidence(
             inputs=state.inputs,
-            after_bounds=max(state.inputs - state.parameters.bounds_from, 0),
+            after_bounds=after_bounds,
             layers=tuple(of_layer(metric, index) for index in range(len(state.layers))),
             pair=of_pair,
             pair_names=None if pair is None else pair.names,

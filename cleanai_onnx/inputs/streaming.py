@@ -24,7 +24,7 @@ from cleanai_onnx.inputs.preprocessing import Preprocessing, Unchanged, WrongSiz
 from cleanai_onnx.inputs.suite import Suite
 from cleanai_onnx.result import SkippedImage
 
-__all__ = ["Batch", "BatchStream", "Position", "aligned_empty", "stream"]
+__all__ = ["Batch", "BatchStream", "NoneUsableError", "Position", "aligned_empty", "stream"]
 
 _ALIGNMENT = 64
 _MOST_THREADS = 8
@@ -51,6 +51,14 @@ class Batch:
     valid: int
     names: tuple[str, ...]
     indexes: tuple[int, ...]
+
+
+class NoneUsableError(ImageError):
+    """No image of a suite can be used; `skipped` says why."""
+
+    def __init__(self, text: str, skipped: tuple[SkippedImage, ...]) -> None:
+        super().__init__(text)
+        self.skipped = skipped
 
 
 class Position(NamedTuple):
@@ -273,13 +281,13 @@ class BatchStream(Iterator[Batch]):
     def _none_usable(self) -> ImageError:
         count = len(self.suite)
         if not self._skipped:
-            return ImageError(f"{self.suite.source} holds no images.")
+            return NoneUsableError(f"{self.suite.source} holds no images.", ())
         first = self._skipped[-count] if count else self._skipped[0]
         if count == 1:
             none = f"The only image of {self.suite.source} cannot be used"
         else:
             none = f"None of the {count:,} images of {self.suite.source} can be used"
-        return ImageError(f"{none}; '{first.path}': {first.reason}.")
+        return NoneUsableError(f"{none}; '{first.path}': {first.reason}.", self.skipped)
 
 
 def _load(

@@ -130,6 +130,14 @@ class Suite:
             return self
         return self.subset(sample(len(self), limit, seed))
 
+    def shard(self, first: int, last: int) -> Suite:
+        """Return a suite of the items from `first` to before `last`.
+
+        Folders that could not be listed are those of the first shard.
+        """
+        part = self.subset(range(first, last))
+        return part if first == 0 else replace(part, unreadable=())
+
     def subset(self, indexes: Sequence[int]) -> Suite:
         """Return a suite of the items at `indexes`, in that order."""
         if self.kind == "files":

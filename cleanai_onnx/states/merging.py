@@ -54,8 +54,8 @@ def merge(
     names
         What to call them where they do not fit together; by default they are counted.
     starts
-        The position of the first image of each part among all, and how many there are at the end;
-        by default one part follows the other.
+        Of parts of one suite: the position of the first image of each, and how many images there
+        are in all. By default the parts are suites of their own, and one follows the other.
 
     Raises
     ------
@@ -71,11 +71,10 @@ def merge(
     runtime.use_compilation_cache()
     first = parts[0]
     root, prefixes = _shared_root([part.facts.root for part in parts])
-    if starts is None:
-        starts = [0, *accumulate(part.facts.positions for part in parts)]
+    places = starts or [0, *accumulate(part.facts.positions for part in parts)]
     placed = [
         _placed(part, start, prefix)
-        for part, start, prefix in zip(parts, starts, prefixes, strict=False)
+        for part, start, prefix in zip(parts, places, prefixes, strict=False)
     ]
     with runtime.on_device(runtime.host()):
         state = reduce(coverage.merge, (part.state for part in parts))
@@ -88,14 +87,14 @@ def merge(
         pair = _pair([image for part in placed for image in part.pair])
         facts = replace(
             first.facts,
-            positions=starts[-1],
+            positions=places[-1],
             root=root,
             scores=_common(placed, state, lambda facts: facts.scores),
             layer_scores=_common(placed, state, lambda facts: facts.layer_scores),
         )
         images = _Joined(placed, facts.scores, facts.layer_scores)
         merged = Part(facts, first.result, first.profile, state, against, pair, images)
-        return replace(merged, result=_result(merged, placed))
+        return replace(merged, result=_result(merged, placed, one_suite=starts is not None))
 
 
 def pair_evidence(part: Part) -> coverage.PairEvidence | None:
@@ -266,7 +265,7 @@ def _pair(found: Sequence[PairImage]) -> tuple[PairImage, ...]:
 # The result.
 
 
-def _result(merged: Part, parts: Sequence[Part]) -> Result:
+def _result(merged: Part, parts: Sequence[Part], *, one_suite: bool) -> Result:
     results = [part.result for part in parts]
     first, facts = results[0], merged.facts
     missing = bool(facts.pair) and len(merged.pair) < 2
@@ -280,7 +279,9 @@ def _result(merged: Part, parts: Sequence[Part]) -> Result:
     )
     featured = _featured(results, facts.scores)
     notes = [note for result in results for note in result.notes if note.slug not in _OF_ALL]
-    notes += [*findings.notes, *_dropped(parts, facts), *_several(parts), *_different(results)]
+    notes += [*findings.notes, *_dropped(parts, facts), *_different(results)]
+    if not one_suite:
+        notes += _several(parts)
     relevance = next((one.relevance for one in results if one.relevance is not None), None)
     if relevance is not None:
         notes += incomplete(featured)

@@ -79,6 +79,8 @@ CASES: dict[str, Case] = {
     ),
     "device": ("cpu", "cpu", ("gpu", "CPU", "", 5, [], TABLE)),
     "batch-size": ("4", 4, ("0", *NO_COUNT)),
+    "workers": ("2", 2, ("0", *NO_COUNT)),
+    "allow-partial": ("yes", True, NO_SWITCH),
     "threads": ("2", 2, ("0", *NO_COUNT)),
 }  # fmt: skip
 NAMES = [option.name for option in config.OPTIONS]
