@@ -20,7 +20,6 @@ from itertools import pairwise
 from typing import Any
 
 from cleanai_onnx.errors import CleanAIError, ImageError, harmless
-from cleanai_onnx.inputs import NoneUsableError
 from cleanai_onnx.result import SkippedImage
 from cleanai_onnx.shard import ERRORS, Job
 from cleanai_onnx.states import storage
@@ -52,7 +51,7 @@ class _Outcome:
 
     part: Part | None
     skipped: tuple[SkippedImage, ...] = ()
-    error: NoneUsableError | None = None
+    died: bool = False
 
 
 def measure_spread(
@@ -115,7 +114,8 @@ def measure_spread(
                 f"({words}): look at these images, or give --allow-partial to go on without them."
             )
         why = f"its worker died {ATTEMPTS} times"
-        return _Outcome(None, tuple(SkippedImage(names(i), why) for i in range(first, last)))
+        lost = tuple(SkippedImage(names(i), why) for i in range(first, last))
+        return _Outcome(None, lost, died=True)
 
     with ThreadPoolExecutor(len(ranges)) as pool:
         tasks = [pool.submit(work, number) for number in range(len(ranges))]
@@ -174,7 +174,7 @@ def _explained(message: dict[str, Any]) -> _Outcome:
     """Return what a worker that could not do its job found, or raise why."""
     if "skipped" in message:
         skipped = tuple(SkippedImage(path, reason) for path, reason in message["skipped"])
-        return _Outcome(None, skipped, NoneUsableError(message["text"], skipped))
+        return _Outcome(None, skipped)
     raise ERRORS.get(message["error"], CleanAIError)(message["text"])
 
 
@@ -187,9 +187,12 @@ def _together(
         if outcome.part is not None
     ]
     if not found:
-        raise next(
-            (outcome.error for outcome in outcomes if outcome.error is not None),
-            ImageError("no image was measured: all workers died."),
+        if any(outcome.died for outcome in outcomes):
+            raise ImageError("no image was measured: workers died, and the others had none to use.")
+        first_skipped = outcomes[0].skipped[0]
+        raise ImageError(
+            f"None of the {ranges[-1][1]:,} images can be used; '{first_skipped.path}': "
+            f"{first_skipped.reason}."
         )
     parts = [part for part, _ in found]
     merged = merge(parts, starts=[*(first for _, first in found), ranges[-1][1]])
