@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.analysis import analyze
     from cleanai_onnx.analyzer import Analyzer
     from cleanai_onnx.combining import combine
+    from cleanai_onnx.comparing import compare
     from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.errors import (
         CleanAIError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.relevance import Attribution, Explainer, attribute
     from cleanai_onnx.report import read as load_result
     from cleanai_onnx.result import Result
+    from cleanai_onnx.validation import diff
 
 __all__ = [
     "Analyzer",
@@ -54,6 +56,8 @@ __all__ = [
     "analyze",
     "attribute",
     "combine",
+    "compare",
+    "diff",
     "learn",
     "load_profile",
     "load_result",
@@ -72,6 +76,8 @@ _HOMES = {
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),
     "save_profile": ("cleanai_onnx.profiles", "save"),
+    "compare": ("cleanai_onnx.comparing", "compare"),
+    "diff": ("cleanai_onnx.validation", "diff"),
     "Result": ("cleanai_onnx.result", "Result"),
     "load_result": ("cleanai_onnx.report", "read"),
     **{

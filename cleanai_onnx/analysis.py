@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -77,7 +78,8 @@ def analyze(
     ----------
     model : path, bytes or onnx.ModelProto
     images : path, glob pattern, several of them, array, or iterable of batches
-        Paths name a folder of images, an image, or a ``.npy`` or ``.npz`` file. An array is
+        Paths name a folder of images, an image, a ``.npy`` or ``.npz`` file, an archive, a table,
+        or a URL (see `cleanai_onnx.inputs.discover`). An array is
         ``(n, ...)``, as the model takes it. An iterable (a torch DataLoader, say) yields such
         arrays, or tuples of which they are the first element.
     parameters : Parameters
@@ -178,7 +180,9 @@ def analyze(
         raise UsageError("learning needs train, the images to learn from.")
     if isinstance(profile, str | Path):
         options["profile"] = str(profile)
-        profile = load_profile(profile)
+        path, profile = profile, load_profile(profile)
+        with open(path, "rb") as stream:
+            options["profile SHA-256"] = hashlib.file_digest(stream, "sha256").hexdigest()
     becoming: dict[str, Any] = {
         "preset": preset,
         "preprocessing": preprocessing,
@@ -277,9 +281,15 @@ def analyze(
                 explained=explained,
                 progress=progress,
             )
+        manifest = inputs.Manifest()
         if kept is None:
             skipped = feed(
-                analyzer, suite, resolved.preprocessing, strict=strict, progress=progress
+                analyzer,
+                suite,
+                resolved.preprocessing,
+                strict=strict,
+                manifest=manifest,
+                progress=progress,
             )
         else:
             skipped = feed_on(
@@ -290,6 +300,7 @@ def analyze(
                 options={**options, "per-image": per_layer is not None},
                 profile=profile,
                 strict=strict,
+                manifest=manifest,
                 progress=progress,
             )
         result = analyzer.result(
@@ -299,6 +310,7 @@ def analyze(
                 used=analyzer.inputs,
                 skipped=skipped,
                 per_image_table=None if per_image is None else Path(per_image).name,
+                manifest_sha256=manifest.sha256(suite.full_name),
             ),
             preprocessing=resolved.fields,
             notes=resolved.notes,
@@ -311,8 +323,7 @@ def analyze(
             _list(subset_file, [_path(suite, index) for index in chosen])
         result = explained(result)
         if state is not None:
-            root = os.path.abspath(suite.root) if suite.kind == "files" else ""
-            part = analyzer.part(result, positions=len(suite), root=root, pair=pair or ())
+            part = analyzer.part(result, positions=len(suite), root=suite.folder, pair=pair or ())
             save_state(part, state)
         if kept is not None:
             when_in_place(kept.remove)
@@ -388,6 +399,8 @@ def _path(suite: inputs.Suite, index: int) -> str:
     """Return the path of an image, from the current folder where it lies there."""
     if suite.kind != "files":
         return suite.name(index)
+    if suite.store is not None:
+        return suite.path(index)
     path = os.path.abspath(suite.path(index))
     here = os.path.join(os.getcwd(), "")
     return path.removeprefix(here)

@@ -16,12 +16,11 @@ from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.findings import find
 from cleanai_onnx.individuals import Individuals
 from cleanai_onnx.profiles import Profile, learnt_from, require_same
-from cleanai_onnx.profiles.sample import image_keys
 from cleanai_onnx.profiles.storage import digest
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.result import ImageFacts, LayerFacts, Note, PreprocessingField, Result
 from cleanai_onnx.runner import Ran, Runner, is_whole, unit_matrix
-from cleanai_onnx.states.images import Opener
+from cleanai_onnx.states.images import Images, Opener
 from cleanai_onnx.states.part import Part, StateFacts
 from cleanai_onnx.states.storage import restored_against, stored_against
 from cleanai_onnx.subset import SubsetRecorder, find_criteria
@@ -75,6 +74,9 @@ class Analyzer:
         ``"kmnc"`` or ``"nc-suite/unit"``.
     keep : callable, optional
         Opens files in which what is known of single images is kept, for `part` and `stored`.
+    outputs : callable, optional
+        Called for each batch with the values of the model's first output, ``(n, N)`` float32, which
+        the next batch overwrites, and the positions of its inputs.
 
     Examples
     --------
@@ -110,6 +112,7 @@ class Analyzer:
         profile_parameters: ProfileParameters | None = None,
         subset: bool | Sequence[str] = False,
         keep: Opener | None = None,
+        outputs: Callable[[np.ndarray, Sequence[int]], None] | None = None,
     ) -> None:
         if pair is not None and not (
             len(pair) == 2 and all(one is None or is_whole(one, 0) for one in pair)
@@ -129,7 +132,7 @@ class Analyzer:
             batch_size=batch_size,
             threads=threads,
             # Some metrics tell apart what images of each class taught.
-            decide=profile is not None,
+            decide=profile is not None or outputs is not None,
             record=self.record,
         )
         self.image_input = self._runner.image_input
@@ -148,6 +151,7 @@ class Analyzer:
         self._most: int | None = None
         self._pair, self._adjacency = pair, adjacency
         self._per_image, self._per_layer, self._keep = per_image, per_layer, keep
+        self._outputs = outputs
         self._started = self._closed = False
         self._resumed: Mapping[str, Any] | None = None
         self._first_batches: Callable[[], Iterable[np.ndarray]] | None = None
@@ -167,6 +171,12 @@ class Analyzer:
     def model(self) -> graph.Model:
         """The model that is run."""
         return self._runner.model
+
+    @property
+    def images(self) -> Images:
+        """The figures of each image so far, where `keep` was given."""
+        assert self._individuals.record is not None
+        return self._individuals.record
 
     @property
     def source(self) -> str | Path | bytes:
@@ -190,6 +200,11 @@ class Analyzer:
     def layers(self) -> tuple[LayerFacts, ...]:
         """The layers that are measured, once `start` has found them."""
         return self._runner.layers
+
+    @property
+    def output(self) -> LayerFacts | None:
+        """The model's first output, once `start` has found it; None where it cannot be tapped."""
+        return self._runner.output
 
     def prepare(self, item_shape: Sequence[int], most: int | None = None) -> None:
         """Choose the batch size, find the taps, and check that the memory suffices.
@@ -229,6 +244,7 @@ class Analyzer:
         batch: np.ndarray,
         names: Sequence[str] | None = None,
         indexes: Sequence[int] | None = None,
+        hashes: Sequence[str] | None = None,
     ) -> None:
         """Measure inputs as the model takes them.
 
@@ -240,6 +256,8 @@ class Analyzer:
             Names of the inputs in the report; ``input 12`` by default.
         indexes : sequence of int, optional
             Positions of the inputs in the suite; by default they are counted.
+        hashes : sequence of str, optional
+            The SHA-256 of each input's source, in hexadecimal, for the table of images.
 
         Raises
         ------
@@ -248,8 +266,8 @@ class Analyzer:
         ModelError
             If the model fails when it is run.
         UsageError
-            After `close`, or after `result` where that has finished tables of images; or if names
-            or indexes are not as many as inputs.
+            After `close`, or after `result` where that has finished tables of images; or if names,
+            indexes or hashes are not as many as inputs.
         """
         if self._closed:
             raise UsageError("this analyzer is closed: make a new one to measure more.")
@@ -259,16 +277,26 @@ class Analyzer:
         before = self.inputs
         indexes = range(before, before + len(data)) if indexes is None else list(indexes)
         names = [f"input {index}" for index in indexes] if names is None else list(map(str, names))
-        if not len(data) == len(names) == len(indexes):
+        hashes = [""] * len(data) if hashes is None else list(hashes)
+        if not len(data) == len(names) == len(indexes) == len(hashes):
             raise UsageError(
-                f"{len(data)} inputs were given with {len(names)} names and {len(indexes)} indexes."
+                f"{len(data)} inputs were given with {len(names)} names, {len(indexes)} indexes "
+                f"and {len(hashes)} hashes."
             )
         for first in range(0, len(data), self.batch_size):
             part = slice(first, first + self.batch_size)
-            self._measure(data[part], names[part], indexes[part])
+            self._measure(data[part], names[part], indexes[part], hashes[part])
 
-    def _measure(self, data: np.ndarray, names: Sequence[str], indexes: Sequence[int]) -> None:
+    def _measure(
+        self,
+        data: np.ndarray,
+        names: Sequence[str],
+        indexes: Sequence[int],
+        hashes: Sequence[str],
+    ) -> None:
         ran = self._runner.run(data)
+        if self._outputs is not None and ran.output is not None:
+            self._outputs(ran.output, indexes)
         with self.record.phase("metrics"), runtime.on_device(self._runner.jax_device):
             self._state, figures = coverage.update(self._state, ran.activations, ran.valid)
             observed = self._observed(ran, figures)
@@ -279,9 +307,8 @@ class Analyzer:
                 )
                 own = [one.family is None for one in self._recorder.criteria]
                 further = np.concatenate([further, added[:, own]], axis=1)
-            keys = None if self._keep is None else image_keys(data)
             self._individuals.add(
-                self._state, figures, ran.activations, names, indexes, further, keys
+                self._state, figures, ran.activations, names, indexes, further, hashes
             )
 
     def _observed(self, ran: Ran, figures: InputFigures) -> Observed | None:
@@ -339,6 +366,9 @@ class Analyzer:
                 subset, columns = self._recorder.facts(subset_file), self._recorder.columns()
         # Where tables were finished, the analyzer is done: no row can be added to them.
         self._closed |= self._individuals.finish(columns)
+        preprocessing = tuple(preprocessing) or (
+            PreprocessingField("values", "as given", "the caller's own batches"),
+        )
         found = self.inputs
         table = None if self._per_image is None else Path(self._per_image).name
         return Result(
@@ -348,10 +378,10 @@ class Analyzer:
                 self._runner.session.provider,
                 self.batch_size,
                 {**self._options, **(options or {})},
+                preprocessing,
             ),
             images=images or ImageFacts("batches", found, found, per_image_table=table),
-            preprocessing=tuple(preprocessing)
-            or (PreprocessingField("values", "as given", "the caller's own batches"),),
+            preprocessing=preprocessing,
             layers=self.layers,
             tables=findings.tables,
             firing=findings.firing,

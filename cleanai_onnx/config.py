@@ -12,22 +12,27 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cleanai_onnx.converters.conversion import ATOL, RTOL
 from cleanai_onnx.errors import UsageError, harmless
+from cleanai_onnx.formats import FORMATS, nearest_format
 
 __all__ = [
     "CONVERSION",
     "EXPLANATION",
     "LEARNING",
     "OPTIONS",
+    "SCALING",
+    "TABLES",
     "Option",
     "Settings",
     "Value",
     "gather",
+    "parsed",
 ]
 
 FILES = ("cleanai-onnx.toml", "pyproject.toml")
@@ -45,6 +50,7 @@ Group = Literal[
     "images",
     "preprocessing",
     "metrics",
+    "gates",
     "run",
     "conversion",
     "explanation",
@@ -319,6 +325,38 @@ def _bounds(value: Any) -> tuple[float, float]:
     return one, other
 
 
+def _reports(value: Any) -> tuple[str, ...]:
+    """Take ``html``, ``html:PATH``, a list of such, or one text with commas between them.
+
+    Raises
+    ------
+    ValueError
+        With a phrase that says what it must be, and what was meant.
+    """
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not items:
+        raise ValueError("must be a list such as pdf,json,html:out.html")
+    for item in items:
+        name = item.partition(":")[0] if isinstance(item, str) else ""
+        if name not in FORMATS:
+            near = nearest_format(name)
+            hint = f" (did you mean {near}?)" if near else ""
+            raise ValueError(f"must be {' or '.join(FORMATS)}, or one with :PATH{hint}")
+        if item.endswith(":"):
+            raise ValueError("must have a path after the colon")
+    return tuple(items)
+
+
+def _attestation(value: Any) -> str | None:
+    """Take the path of a JSON file; true is the default path, written as empty text."""
+    with suppress(ValueError):
+        return "" if _switch(value) else None
+    if not isinstance(value, str) or not value.lower().endswith(".json"):
+        # A flag whose value may be missing takes what follows: never the model or an image.
+        raise ValueError("must be the path of a .json file, or stand last or before another option")
+    return value
+
+
 def _values(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {str(name): str(text) for name, text in value.items()}
@@ -334,8 +372,20 @@ def _values(value: Any) -> dict[str, str]:
     return found
 
 
+def _gates(value: Any) -> Any:
+    if not isinstance(value, Mapping | list) or not value:
+        raise ValueError("must be a table of gates in a configuration file")
+    return value
+
+
 OPTIONS: tuple[Option, ...] = (
     Option("output", _text, ".", "output", "folder for the reports, made if need be", "DIR"),
+    Option("report", _reports, ("pdf", "json"), "output",
+           f"a report to write, may be repeated: {', '.join(FORMATS)}; PATH is its file (default: "
+           "pdf and json, in --output)", "TYPE[:PATH]"),
+    Option("attest", _attestation, None, "output",
+           "also write an unsigned in-toto statement of the result, for cosign to sign; PATH is a "
+           ".json file", "PATH"),
     Option("per-image", _switch, False, "output",
            "also write each image's figures for each layer (CSV)", None),
     Option("subset", _text, None, "output",
@@ -417,6 +467,11 @@ OPTIONS: tuple[Option, ...] = (
            "the largest surprise that lsc and dsc have a bucket for: 2000,2", "LSA,DSA"),
     Option("compat", _one_of("none", "deepimportance-2020"), "none", "metrics",
            "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
+    Option("fail-under", _list, (), "gates",
+           "end with exit code 1 where a limit is not kept: nc=30%,kmnc/channel=45%, and "
+           "dead-channels=0 or lsa=50 at most; more forms in a file's table of gates", "LIST"),
+    Option("baseline", _text, None, "gates",
+           "the JSON of an earlier analysis, for gates that limit a change", "FILE"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("workers", _whole(1), None, "run",
@@ -425,6 +480,9 @@ OPTIONS: tuple[Option, ...] = (
            "go on without the images of a worker that died three times", None),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
 )  # fmt: skip
+
+SCALING = frozenset({"state", "checkpoint", "checkpoint-every", "workers", "allow-partial"})
+"""Options of the analysis that keep, resume or spread what is measured."""
 
 CONVERSION: tuple[Option, ...] = (
     Option("input-shape", _shapes, None, "conversion",
@@ -480,7 +538,13 @@ LEARNING: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``profile`` alone."""
 
-_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING)
+TABLES: tuple[Option, ...] = (
+    Option("gates", _gates, {}, "gates",
+           "limits by metric, see docs/gates.md; --fail-under comes before it", None),
+)  # fmt: skip
+"""Tables of a configuration file, which no flag can hold."""
+
+_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING, *TABLES)
 _BY_NAME = {option.name: option for option in _ALL}
 
 
@@ -534,18 +598,25 @@ def gather(
     found: dict[str, Value] = {option.name: Value(option.default, "default") for option in _ALL}
     for origin, table in _from_file(file):
         for key, value in table.items():
-            found[key] = Value(_parsed(key, value, f"{origin}: {key}"), f"file {origin}")
+            found[key] = Value(parsed(key, value, f"{origin}: {key}"), f"file {origin}")
     for variable, text in sorted(environment.items()):
         if variable.startswith(PREFIX) and variable not in INTERNAL:
             key = variable.removeprefix(PREFIX).lower().replace("_", "-")
-            found[key] = Value(_parsed(key, text, variable), f"environment {variable}")
+            found[key] = Value(parsed(key, text, variable), f"environment {variable}")
     for key, value in arguments.items():
         if value is not None:
-            found[key] = Value(_parsed(key, value, f"--{key}"), f"--{key}")
+            found[key] = Value(parsed(key, value, f"--{key}"), f"--{key}")
     return Settings(found)
 
 
-def _parsed(key: str, value: Any, where: str) -> Any:
+def parsed(key: str, value: Any, where: str) -> Any:
+    """Return the value of the option `key`.
+
+    Raises
+    ------
+    UsageError
+        If the value cannot be used or there is no such option; `where` says where it stood.
+    """
     option = _BY_NAME.get(key)
     if option is None:
         near = difflib.get_close_matches(key[:40], _BY_NAME, n=1)

@@ -149,7 +149,11 @@ def explain(
             with record.phase("arrays"):
                 archive.finish()
         facts = record.facts(
-            work.device, "onnxruntime", explainer.batch_size, {"limit": limit, "seed": seed}
+            work.device,
+            "onnxruntime",
+            explainer.batch_size,
+            {"limit": limit, "seed": seed},
+            resolved.fields,
         )
         document.add_members({"skipped": skipped, "run": facts})
         output.finish()

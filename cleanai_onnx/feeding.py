@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from cleanai_onnx import inputs
 from cleanai_onnx.provenance import RunRecord
 from cleanai_onnx.result import SkippedImage
@@ -36,10 +34,9 @@ class Consumer(Protocol):
     def start(self) -> None:
         """Make everything ready that the first batch needs."""
 
-    def update(
-        self, batch: np.ndarray, names: Sequence[str] | None, indexes: Sequence[int] | None
-    ) -> None:
-        """Take a batch."""
+    @property
+    def update(self) -> Callable[..., None]:
+        """Takes a batch, names and indexes, and hashes where they are asked for."""
 
 
 def resolve(
@@ -81,6 +78,7 @@ def feed(
     preprocessing: inputs.Preprocessing | inputs.Unchanged,
     *,
     strict: bool = False,
+    manifest: inputs.Manifest | None = None,
     progress: Progress | None = None,
     start: inputs.Position | None = None,
     after_batch: Callable[[inputs.Position], None] | None = None,
@@ -92,6 +90,9 @@ def feed(
     consumer, suite, preprocessing
     strict, progress
         See `cleanai_onnx.analyze`.
+    manifest
+        With one, images are hashed while they are read: it gets the hashes, and so does the
+        consumer's `update`, as `hashes`.
     start
         Go on from there: the consumer has the images before it already.
     after_batch
@@ -106,7 +107,12 @@ def feed(
     done = progress(len(suite)) if progress is not None else None
     # Decoding starts here, and goes on while the session and the kernels are made.
     with inputs.stream(
-        suite, preprocessing, consumer.batch_size, strict=strict, start=start
+        suite,
+        preprocessing,
+        consumer.batch_size,
+        strict=strict,
+        hashing=manifest is not None,
+        start=start,
     ) as batches:
         consumer.start()
         while True:
@@ -114,7 +120,11 @@ def feed(
                 batch = next(batches, None)
             if batch is None:
                 break
-            consumer.update(batch.data[: batch.valid], batch.names, batch.indexes)
+            further = {}
+            if manifest is not None:
+                manifest.add(batch.indexes, batch.hashes)
+                further["hashes"] = batch.hashes
+            consumer.update(batch.data[: batch.valid], batch.names, batch.indexes, **further)
             if done is not None:
                 done(batches.used + len(batches.skipped))
             if after_batch is not None:

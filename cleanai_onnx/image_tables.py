@@ -31,7 +31,7 @@ class ImageTables:
         tables: list[ImageTable | LayerTable] = []
         try:
             if per_image is not None:
-                tables.append(ImageTable(per_image, names))
+                tables.append(ImageTable(per_image, names, hashed=True))
             if per_layer is not None:
                 tables.append(LayerTable(per_layer, layer_names, layers))
         except BaseException:
@@ -43,20 +43,21 @@ class ImageTables:
         self,
         names: Sequence[str],
         indexes: Sequence[int],
+        hashes: Sequence[str],
         model: np.ndarray,
         layers: np.ndarray | None,
     ) -> None:
         """Append the images of a batch: ``(images, scores)``, ``(images, layers, scores)``."""
         for table in self._tables:
             if isinstance(table, ImageTable):
-                table.add(names, indexes, model)
+                table.add(names, indexes, model, hashes)
             elif layers is not None:
                 table.add(names, indexes, layers)
 
     def add_all(self, images: Images) -> None:
         """Append images whose figures were kept."""
         for rows in images.rows():
-            self.add(rows.names, rows.indexes.tolist(), rows.model, rows.layers)
+            self.add(rows.names, rows.indexes.tolist(), rows.hashes, rows.model, rows.layers)
 
     def finish(self, columns: Mapping[str, np.ndarray]) -> bool:
         """Put the tables in their places, and return whether there are any.

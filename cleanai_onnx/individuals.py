@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cleanai_onnx import coverage
 from cleanai_onnx.container import UnfitError, array_in, list_in, whole_in
@@ -97,21 +96,20 @@ class Individuals:
         names: Sequence[str],
         indexes: Sequence[int],
         further: np.ndarray,
-        keys: npt.NDArray[np.uint64] | None = None,
+        hashes: Sequence[str],
     ) -> None:
         """Follow the images of a batch that `state` has just measured.
 
-        `further` is ``(images, scores)`` float64, in the order of the names that were given; `keys`
-        are hashes of the images, where figures are kept.
+        `further` is ``(images, scores)`` float64, in the order of the names that were given;
+        `hashes` are the images' SHA-256, or empty.
         """
         before = state.before + state.inputs - len(names)
         scores = coverage.scores_of(figures, self._layers, self._parameters, before)
         scores = replace(scores, model=np.concatenate([scores.model, further], axis=1))
         self._extremes.add(names, indexes, scores)
         if self.record is not None:
-            assert keys is not None
-            self.record.add(names, indexes, keys, scores.model, scores.layers)
-        self._tables.add(names, indexes, scores.model, scores.layers)
+            self.record.add(names, indexes, hashes, scores.model, scores.layers)
+        self._tables.add(names, indexes, hashes, scores.model, scores.layers)
         for row, index in enumerate(indexes):
             if len(self._pair) == 2:
                 break

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from cleanai_onnx._version import __version__
-from cleanai_onnx.result import RunFacts
+from cleanai_onnx.report.json import canonical
+from cleanai_onnx.result import PreprocessingField, RunFacts
 
-__all__ = ["RunRecord", "device_name", "versions"]
+__all__ = ["RunRecord", "configuration_sha256", "device_name", "versions"]
 
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "jax", "jaxlib", "numpy", "pillow")
 
@@ -50,9 +52,18 @@ class RunRecord:
         return {phase: round(value, 6) for phase, value in self.seconds.items()}
 
     def facts(
-        self, device: str, provider: str, batch_size: int, options: Mapping[str, Any]
+        self,
+        device: str,
+        provider: str,
+        batch_size: int,
+        options: Mapping[str, Any],
+        preprocessing: Sequence[PreprocessingField],
     ) -> RunFacts:
-        """Return the facts of the run so far."""
+        """Return the facts of the run so far.
+
+        Its configuration is what decides on the figures, besides the model and the images: the
+        options, and how images become inputs.
+        """
         return RunFacts(
             id=uuid.uuid4().hex,
             started=self.started,
@@ -65,7 +76,16 @@ class RunRecord:
             versions=versions(),
             platform=platform.platform(),
             options=dict(options),
+            configuration_sha256=configuration_sha256(options, preprocessing),
         )
+
+
+def configuration_sha256(
+    options: Mapping[str, Any], preprocessing: Sequence[PreprocessingField]
+) -> str:
+    """Return the hash of what decides on the figures besides the model and the images."""
+    configuration = {"options": options, "preprocessing": preprocessing}
+    return hashlib.sha256(canonical(configuration)).hexdigest()
 
 
 def device_name(device: str, jax_device: Any) -> str:

@@ -7,8 +7,8 @@ read and rendered where neither is installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,8 @@ from cleanai_onnx.converters.conversion import Conversion
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from cleanai_onnx.validation import Gate
 
 __all__ = [
     "FORMAT_VERSION",
@@ -25,6 +27,7 @@ __all__ = [
     "Conversion",
     "CriterionFacts",
     "FeaturedImage",
+    "GateOutcome",
     "ImageFacts",
     "ImageRelevance",
     "ImportantLayerFacts",
@@ -139,6 +142,8 @@ class ImageFacts:
     """The suite: where it came from, how many images were found and used, which were skipped.
 
     `per_image_table` names the file beside the report that has one row for each image.
+    `manifest_sha256` is one hash for all used images and their paths (`inputs/manifest.py` says how
+    it is made); None for batches of the caller's own.
     """
 
     source: str
@@ -146,11 +151,16 @@ class ImageFacts:
     used: int
     skipped: tuple[SkippedImage, ...] = ()
     per_image_table: str | None = None
+    manifest_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The run's identity: when, where, with what, how long. `seconds` maps phases to seconds."""
+    """The run's identity: when, where, with what, how long. `seconds` maps phases to seconds.
+
+    `configuration_sha256` is that of the options and the preprocessing, as JSON with sorted keys
+    and without spaces; empty in results of early versions.
+    """
 
     id: str
     started: str
@@ -163,6 +173,7 @@ class RunFacts:
     versions: Mapping[str, str]
     platform: str
     options: Mapping[str, Any]
+    configuration_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -469,6 +480,53 @@ class ImportantLayerFacts:
 
 
 @dataclass(frozen=True)
+class GateOutcome:
+    """What became of one gate: a limit that the result had to keep.
+
+    Attributes
+    ----------
+    gate
+        The gate as its author wrote it, such as ``nc/channel >= 30%``.
+    metric
+        The id of a table, such as ``"nc"``, or what else a gate can look at: ``"dead-channels"``,
+        ``"skipped-images"``, ``"lsa"``, ``"dsa"``, ``"mdsa"`` (of the most surprising image) or
+        ``"parity"``.
+    view
+        The neuron view, where the metric has one.
+    layers
+        The pattern of layer names, each of which must keep the limit; None for the whole model.
+    kind
+        How to print the three numbers, as of a `Column`.
+    comparison, limit
+        The value must be ``at least`` or ``at most`` this. A limit relative to a baseline is the
+        number that follows from it, or None if none could be found.
+    baseline
+        The value in the baseline, if the gate compares with one.
+    value
+        The value; of several layers the worst. None where it could not be computed.
+    passed
+        Judged on exact numbers, before any rounding. What could not be computed has not passed.
+    text
+        One sentence that says it all to a person; it names the layers that fall short.
+    origin
+        Where the gate was written: ``command line``, ``Python``, or the name of a file.
+    """
+
+    gate: str
+    metric: str
+    view: View | None
+    layers: str | None
+    kind: Literal["count", "ratio", "value"]
+    comparison: Literal["at least", "at most"]
+    limit: float | None
+    baseline: float | None
+    value: float | None
+    passed: bool
+    text: str
+    origin: str
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything that an analysis found.
 
@@ -478,6 +536,7 @@ class Result:
     layers are important, and which combinations of their clusters the images cover and lack.
     `subset` are the images that suffice for the same coverage, if they were asked for.
     `relevance` is None where none was computed; a note says why, unless it was not asked for.
+    `gates` are the limits that the result was judged by, and what became of each.
     """
 
     model: ModelFacts
@@ -493,6 +552,7 @@ class Result:
     subset: SubsetFacts | None = None
     importance: tuple[ImportantLayerFacts, ...] = ()
     relevance: RelevanceFacts | None = None
+    gates: tuple[GateOutcome, ...] = ()
     format_version: int = field(default=FORMAT_VERSION)
 
     def table(self, metric: str, view: View = "unit") -> Table:
@@ -531,6 +591,38 @@ class Result:
             for layer, counts in zip(self.layers, self.firing, strict=True)
         }
         return {name: channels for name, channels in dead.items() if channels}
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate that the result was judged by has passed."""
+        return all(outcome.passed for outcome in self.gates)
+
+    def judged(
+        self,
+        gates: str | Mapping[str, Any] | Sequence[str | Gate],
+        baseline: Result | str | Path | None = None,
+    ) -> Result:
+        """Return the result judged by gates; their outcomes are its `gates`.
+
+        Parameters
+        ----------
+        gates
+            ``"nc=30%,kmnc/channel=45%"``, a list of such, or a mapping as the table ``gates`` of a
+            configuration file: ``{"nc": {"layers": "conv*", "min": 0.3, "max-drop": 0.02}}``.
+        baseline : Result or path, optional
+            An earlier result, for the gates that limit a change.
+
+        Raises
+        ------
+        UsageError
+            If a gate is not written as one, or the baseline cannot be read.
+        """
+        from cleanai_onnx.report import read
+        from cleanai_onnx.validation import gates_of, judge
+
+        wanted = gates_of(gates)
+        old = read(baseline) if isinstance(baseline, str | Path) else baseline
+        return replace(self, gates=judge(self, wanted, old))
 
     def to_json(self, path: str | Path) -> Path:
         """Write the result as JSON (atomically) and return the path."""

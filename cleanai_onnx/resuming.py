@@ -12,6 +12,7 @@ from cleanai_onnx.profiles import Profile
 from cleanai_onnx.result import SkippedImage
 from cleanai_onnx.states.checkpoint import Checkpoint
 from cleanai_onnx.states.identity import identity_of
+from cleanai_onnx.states.images import list_images
 
 __all__ = ["feed_on"]
 
@@ -28,6 +29,7 @@ def feed_on(
     options: Mapping[str, Any],
     profile: Profile | None,
     strict: bool,
+    manifest: inputs.Manifest,
     progress: Progress | None,
 ) -> tuple[SkippedImage, ...]:
     """Go on from a checkpoint if there is one, and write further ones; otherwise as `feed`.
@@ -44,6 +46,8 @@ def feed_on(
         What the run depends on besides the analyzer's own options.
     strict, progress
         See `cleanai_onnx.analyze`.
+    manifest
+        Gets the hashes of all images, also of those before the checkpoint.
 
     Raises
     ------
@@ -69,12 +73,16 @@ def feed_on(
         if (before := checkpoint.load(identity)) is not None:
             start, measured = before
             analyzer.resume(measured)
-        return feed(
+        skipped = feed(
             analyzer,
             suite,
             resolved.preprocessing,
             strict=strict,
+            manifest=manifest,
             progress=progress,
             start=start,
             after_batch=after_batch,
         )
+    if start is not None:
+        list_images(manifest, analyzer.images, start.used)
+    return skipped

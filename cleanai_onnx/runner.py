@@ -18,8 +18,9 @@ from cleanai_onnx.provenance import RunRecord
 if TYPE_CHECKING:
     from cleanai_onnx.coverage import Array
     from cleanai_onnx.graph import ModelProto
+    from cleanai_onnx.result import LayerFacts
 
-__all__ = ["Ran", "Runner", "is_whole", "unit_matrix"]
+__all__ = ["Ran", "Runner", "classes_of", "is_whole", "unit_matrix"]
 
 
 class Ran(NamedTuple):
@@ -34,11 +35,15 @@ class Ran(NamedTuple):
     classes : array or None
         ``(valid,)`` int64, the class that the model predicts for each input; None where it has no
         classes (one output value, or a map), or was not asked for them.
+    output : array or None
+        ``(valid, N)`` float32, the values of the model's first output, which the next run
+        overwrites; None where that cannot be tapped, or was not asked for.
     """
 
     activations: list[Array]
     valid: int
     classes: np.ndarray | None
+    output: np.ndarray | None
 
 
 class Runner:
@@ -52,7 +57,7 @@ class Runner:
     model, taps, input_name, input_values, device, batch_size, threads
         As for `cleanai_onnx.Analyzer`.
     decide : bool
-        Whether to compute the class that the model predicts for each input.
+        Whether to keep the model's first output, and the class that it predicts for each input.
     record : RunRecord
         Where the time of each phase is kept.
 
@@ -188,7 +193,7 @@ class Runner:
                 }
             )
             self.jax_device = next(iter(buffers[0].devices()))
-        self._decision = None if decision is None else _decision_row(every, decision)
+        self._output = None if decision is None else _output_row(every, decision)
         self.taps = replace(
             every, points=every.points[: len(taps.points)], shapes=every.shapes[: len(taps.points)]
         )
@@ -197,7 +202,12 @@ class Runner:
     @property
     def classes(self) -> int | None:
         """How many classes the model tells apart; None where it has none."""
-        return None if self._decision is None else self._decision[1]
+        return None if self._output is None else classes_of(self._output[1])
+
+    @property
+    def output(self) -> LayerFacts | None:
+        """The model's first output; None where it cannot be tapped, or was not asked for."""
+        return None if self._output is None else self._output[1]
 
     def ready_for(self, batch: Any) -> np.ndarray:
         """Check a batch, prepare and start if need be, and return it as the model takes it.
@@ -227,10 +237,11 @@ class Runner:
             data = np.concatenate([data, padding])
         with self.record.phase("inference"):
             found = self.session.run({**self._feeds, self.image_input.name: data})
-        classes = None
-        if self._decision is not None:
-            classes = np.asarray(found[self._decision[0]])[:valid].argmax(axis=1)
-        return Ran(found[: len(self.layers)], valid, classes)
+        classes = output = None
+        if self._output is not None:
+            output = np.asarray(found[self._output[0]])[:valid]
+            classes = None if self.classes is None else output.argmax(axis=1)
+        return Ran(found[: len(self.layers)], valid, classes, output)
 
     @property
     def _dtype(self) -> np.dtype[Any]:
@@ -266,12 +277,16 @@ class Runner:
         )
 
 
-def _decision_row(every: graph.Taps, decision: graph.Taps) -> tuple[int, int] | None:
-    """Return which output holds the class scores, and how many classes; None if it has none."""
+def _output_row(every: graph.Taps, decision: graph.Taps) -> tuple[int, LayerFacts]:
+    """Return which of the taps is the model's first output, and what it is."""
     row = [point.tensor for point in every.points].index(decision.points[0].tensor)
-    layer = every.layers[row]
+    return row, every.layers[row]
+
+
+def classes_of(output: LayerFacts) -> int | None:
+    """Return how many classes an output tells apart; None if it has none."""
     # A map of classes has a class for each position, and a single value has none.
-    return (row, layer.units) if layer.units == max(layer.shape) > 1 else None
+    return output.units if output.units == max(output.shape, default=0) > 1 else None
 
 
 def unit_matrix(ran: Ran) -> np.ndarray:

@@ -118,6 +118,7 @@ def measure(job: Job, say: Callable[[Mapping[str, Any]], None]) -> None:
         shard,
         resolved.preprocessing,
         strict=job.strict,
+        manifest=inputs.Manifest(),
         progress=lambda _: lambda done: say({"done": done}),
     )
     result = analyzer.result(
@@ -126,9 +127,8 @@ def measure(job: Job, say: Callable[[Mapping[str, Any]], None]) -> None:
         notes=resolved.notes,
         thumbnail=lambda index: inputs.thumbnail_if_any(shard, index),
     )
-    root = os.path.abspath(suite.root) if suite.kind == "files" else ""
     names = () if job.pair is None else tuple(map(str, job.pair))
-    save(analyzer.part(result, positions=len(shard), root=root, pair=names), job.state)
+    save(analyzer.part(result, positions=len(shard), root=suite.folder, pair=names), job.state)
 
 
 def _first_batches(

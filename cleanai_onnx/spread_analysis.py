@@ -14,10 +14,12 @@ from cleanai_onnx.combining import write_image_tables
 from cleanai_onnx.feeding import Progress
 from cleanai_onnx.profiles import Profile
 from cleanai_onnx.profiles.storage import content as profile_content
+from cleanai_onnx.provenance import configuration_sha256
 from cleanai_onnx.report.folder import GrowingFolder
 from cleanai_onnx.result import ImageFacts, Result
 from cleanai_onnx.shard import Job
 from cleanai_onnx.spreading import measure_spread, threads_of_each
+from cleanai_onnx.states.images import list_images
 from cleanai_onnx.states.storage import save as save_state
 
 __all__ = ["analyze_spread"]
@@ -88,6 +90,8 @@ def analyze_spread(
             part, skipped = measure_spread(
                 job, workers, done, suite.name, allow_partial=asked["allow_partial"]
             )
+        manifest = inputs.Manifest()
+        list_images(manifest, part.images)
         table = asked["per_image"]
         result = replace(
             part.result,
@@ -97,17 +101,20 @@ def analyze_spread(
                 used=part.state.inputs,
                 skipped=skipped,
                 per_image_table=None if table is None else Path(table).name,
+                manifest_sha256=manifest.sha256(suite.full_name),
             ),
         )
         write_image_tables(part, table, asked["per_layer"])
         result = explained(result)
+        used = {**analyzer.options, **options, "workers": workers}
         result = replace(
             result,
             run=replace(
                 result.run,
                 started=analyzer.record.started,
                 seconds=analyzer.record.spent,
-                options={**analyzer.options, **options, "workers": workers},
+                options=used,
+                configuration_sha256=configuration_sha256(used, result.preprocessing),
             ),
         )
         if asked["state"] is not None:

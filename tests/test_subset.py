@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,20 @@ class TestMeasuredAgain:
         without = analyze(LENET, lines[:-1], **shared)
         assert kept_rows(without) != kept_rows(whole)
         return whole
+
+    def test_of_images_in_an_archive(self, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "digits.zip", "w") as archive:
+            for path in sorted(DIGITS.rglob("*.png"))[::5]:
+                archive.write(path, path.relative_to(DIGITS).as_posix())
+        keep = tmp_path / "keep.txt"
+        packed = analyze(LENET, tmp_path / "digits.zip", subset_file=keep)
+        lines = keep.read_text().splitlines()
+        assert lines[0].startswith(f"{tmp_path}/digits.zip/")
+        assert kept_rows(analyze(LENET, keep, subset=True)) == kept_rows(packed)
+
+        unpacked = analyze(LENET, sorted(DIGITS.rglob("*.png"))[::5])
+        assert [t.rows for t in packed.tables] == [t.rows for t in unpacked.tables]
+        assert [t.total for t in packed.tables] == [t.total for t in unpacked.tables]
 
     def test_of_channels(self, tmp_path: Path) -> None:
         whole = self.check(tmp_path, True, None)

@@ -10,7 +10,7 @@ from types import ModuleType
 
 __all__ = ["NAMES", "find"]
 
-NAMES = ("analyze", "report", "convert", "explain", "profile", "combine")
+NAMES = ("analyze", "report", "convert", "explain", "profile", "combine", "compare", "diff")
 """``analyze`` is what runs where no command is named."""
 
 

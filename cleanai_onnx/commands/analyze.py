@@ -6,6 +6,7 @@ import argparse
 
 from cleanai_onnx import config
 from cleanai_onnx._version import __version__
+from cleanai_onnx.commands.gating import Gates, concluded
 from cleanai_onnx.commands.parsing import (
     Parser,
     add_groups,
@@ -15,7 +16,8 @@ from cleanai_onnx.commands.parsing import (
     settings_of,
 )
 from cleanai_onnx.commands.profile import learning, require_train
-from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show_result
+from cleanai_onnx.commands.reporting import places_of, refuse_same
+from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
 from cleanai_onnx.errors import UsageError
 
 __all__ = ["parser", "run"]
@@ -33,6 +35,8 @@ examples:
   cleanai-onnx model.onnx test/ --train train/
   cleanai-onnx combine a.profile b.profile -o all.profile
   cleanai-onnx model.onnx test/ --subset keep.txt
+  cleanai-onnx model.onnx test/ --report html --report junit:results.xml
+  cleanai-onnx model.onnx test/ --fail-under nc=30%,dead-channels=0
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
 """
@@ -60,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, write the reports and show the summary."""
     settings = settings_of(arguments, config.OPTIONS, config.LEARNING)
     require_train(settings)
+    gates = Gates.of(settings)
 
     # Heavy imports come after the arguments were understood.
     from pathlib import Path
@@ -72,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = Path(settings["output"])
     stem = f"Analysis_{file_stem(Path(arguments.model).stem)}"
-    paths = {name: folder / f"{stem}.{name}" for name in ("pdf", "json", "csv")}
+    reports = places_of(settings["report"], settings["attest"], folder, stem)
+    paths = {"csv": folder / f"{stem}.csv"}
     if settings["per-image"]:
         paths["layers"] = folder / f"{stem}_layers.csv"
     if settings["subset"] is not None:
@@ -81,12 +87,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--subset-metrics needs --subset, which names the file to write.")
     if settings["state"] is not None:
         paths["state"] = Path(settings["state"])
-    check_model_and_output(arguments.model, paths.values())
     every = None
     if settings["checkpoint-every"] is not None:
         if settings["checkpoint"] is None:
             raise UsageError("--checkpoint-every needs --checkpoint, which names the folder.")
         every = Every(*settings["checkpoint-every"])
+    written = [*(path for _, path in reports), *paths.values()]
+    refuse_same(written, [arguments.model])
+    check_model_and_output(arguments.model, written)
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)
     with report.all_or_nothing(), progress_bar(settings, *titles) as progress:
@@ -129,8 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
             allow_partial=settings["allow-partial"],
             progress=progress,
         )
-        for name in ("json", "pdf"):
-            report.write(result, name, paths[name])
-    if not settings["quiet"]:
-        show_result(result, paths.values())
-    return 0
+        result = gates.judged(result)
+        for name, path in reports:
+            report.write(result, name, path)
+    return concluded(result, written, quiet=settings["quiet"])

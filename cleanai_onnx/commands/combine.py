@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cleanai_onnx.commands.parsing import Parser
+from cleanai_onnx import config
+from cleanai_onnx.commands.gating import concluded, gates_said
+from cleanai_onnx.commands.parsing import Parser, add_options
 from cleanai_onnx.commands.profile import announce_profile
-from cleanai_onnx.commands.showing import show_result
+from cleanai_onnx.commands.reporting import places_of, refuse_same
 from cleanai_onnx.errors import UsageError, harmless
+from cleanai_onnx.formats import FORMATS
 
 __all__ = ["parser", "run"]
 
@@ -28,7 +31,18 @@ def parser() -> argparse.ArgumentParser:
         help="the folder for the reports (default: here), or the profile to write",
     )
     made.add_argument("--state", metavar="FILE", help="also write the merged state")
-    made.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    made.add_argument(
+        "--report",
+        action="append",
+        metavar="TYPE[:PATH]",
+        help=f"a report to write, may be repeated: {', '.join(FORMATS)} (default: pdf and json)",
+    )
+    add_options(made, [one for one in config.OPTIONS if one.name == "quiet"])
+    add_options(
+        made.add_argument_group("gates"),
+        (option for option in config.OPTIONS if option.group == "gates"),
+    )
+    made.add_argument("--config", metavar="FILE", help="a configuration file (TOML) with gates")
     made.add_argument("--debug", action="store_true", help="show tracebacks")
     return made
 
@@ -60,24 +74,30 @@ def _combine_profiles(arguments: argparse.Namespace) -> int:
         raise UsageError("-o must name the profile to write; see cleanai-onnx combine --help.")
     merged = profiles.merge([profiles.load(path) for path in arguments.files])
     path = profiles.save(merged, Path(arguments.out))
-    return announce_profile(path, merged, quiet=arguments.quiet)
+    return announce_profile(path, merged, quiet=bool(arguments.quiet))
 
 
 def _combine_states(arguments: argparse.Namespace) -> int:
+    gates = gates_said(arguments)
+
     from cleanai_onnx import report
     from cleanai_onnx.combining import combine
     from cleanai_onnx.report.names import file_stem
     from cleanai_onnx.states import storage
 
+    wanted = config.parsed("report", arguments.report or ["pdf", "json"], "--report")
     facts, model = storage.described(arguments.files[0])
     folder = Path(arguments.out or ".")
     stem = f"Analysis_{file_stem(Path(model.file).stem)}"
-    paths = {name: folder / f"{stem}.{name}" for name in ("pdf", "json", "csv")}
+    reports = places_of(wanted, None, folder, stem)
+    paths = {"csv": folder / f"{stem}.csv"}
     if facts.layer_scores:
         paths["layers"] = folder / f"{stem}_layers.csv"
     if arguments.state is not None:
         paths["state"] = Path(arguments.state)
-    for path in paths.values():
+    written = [*(path for _, path in reports), *paths.values()]
+    refuse_same(written, arguments.files)
+    for path in written:
         report.check_destination(path)
     with report.all_or_nothing():
         result = combine(
@@ -86,8 +106,7 @@ def _combine_states(arguments: argparse.Namespace) -> int:
             per_layer=paths.get("layers"),
             state=paths.get("state"),
         )
-        for name in ("json", "pdf"):
-            report.write(result, name, paths[name])
-    if not arguments.quiet:
-        show_result(result, paths.values())
-    return 0
+        result = gates.judged(result)
+        for name, path in reports:
+            report.write(result, name, path)
+    return concluded(result, written, quiet=bool(arguments.quiet))

@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         prog="cleanai-onnx convert",
         description="Convert a PyTorch or Keras model to ONNX, and prove that it is the same one.",
-        epilog="exit codes: 0 converted and proved, 2 usage, 3 source unusable or not proved",
+        epilog="exit codes: 0 converted and proved, 1 with --analyze a gate failed, 2 usage, "
+        "3 source unusable or not proved",
     )
     _add_arguments(made)
     add_options(made, config.CONVERSION)

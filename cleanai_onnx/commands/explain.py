@@ -19,17 +19,7 @@ from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, 
 __all__ = ["parser", "run"]
 
 NOT_TAKEN = frozenset(
-    {
-        "no-relevance",
-        "per-image",
-        "subset",
-        "state",
-        "checkpoint",
-        "checkpoint-every",
-        "workers",
-        "allow-partial",
-        "taps",
-    }
+    {"attest", "no-relevance", "per-image", "report", "subset", "taps", *config.SCALING}
 )
 """Options of the analysis that this command has no use for."""
 
@@ -44,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add_model_and_images(made)
     add_options(made.add_argument_group("explanation"), config.EXPLANATION)
-    add_groups(made, lambda one: one.group != "metrics" and one.name not in NOT_TAKEN)
+    add_groups(
+        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
+    )
     return made
 
 

@@ -12,6 +12,7 @@ from cleanai_onnx.errors import UsageError
 __all__ = [
     "Parser",
     "add_groups",
+    "add_images",
     "add_model_and_images",
     "add_options",
     "image_options",
@@ -24,10 +25,12 @@ GROUPS: dict[config.Group, str] = {
     "images": "images",
     "preprocessing": "preprocessing (command line > file > beside the model > model > preset)",
     "metrics": "metrics",
+    "gates": "gates",
     "run": "run",
 }
-REPEATED = frozenset({"input-value", "input-shape", "layer"})
+REPEATED = frozenset({"input-value", "input-shape", "layer", "report"})
 """Options whose flag may be given several times."""
+VALUE_MAY_BE_MISSING = frozenset({"attest"})
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,14 +47,19 @@ class Parser(argparse.ArgumentParser):
 def add_model_and_images(parser: argparse.ArgumentParser) -> None:
     """Add the model, the images, and what every command that takes options has."""
     parser.add_argument("model", help="the ONNX file")
+    add_images(parser)
+    parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add the images."""
     parser.add_argument(
         "images",
         nargs="+",
-        help="a folder of images, an image, a glob pattern, a .txt file that lists such, or a "
-        ".npy or .npz file",
+        help="a folder of images, an image, a glob pattern, a .txt file that lists such, a .npy or "
+        ".npz file, a .zip or .tar archive, a .parquet file, a saved dataset, or a URL of these",
     )
-    parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
 
 
 def add_groups(parser: argparse.ArgumentParser, taken: Callable[[config.Option], bool]) -> None:
@@ -65,11 +73,14 @@ def add_options(group: Any, options: Iterable[config.Option]) -> None:
     """Add options to a parser or a group of it."""
     # Every default is None, so that the environment and the file can speak where the user did not.
     for option in options:
-        keywords: dict[str, Any] = {"help": option.help, "default": None, "dest": option.name}
+        told = option.help.replace("%", "%%")  # argparse would fill it in
+        keywords: dict[str, Any] = {"help": told, "default": None, "dest": option.name}
         if option.metavar is None:
             keywords |= {"action": "store_const", "const": True}
         elif option.name in REPEATED:
             keywords |= {"action": "append", "metavar": option.metavar}
+        elif option.name in VALUE_MAY_BE_MISSING:
+            keywords |= {"nargs": "?", "const": True, "metavar": option.metavar}
         else:
             keywords["metavar"] = option.metavar
             if option.many > 1:

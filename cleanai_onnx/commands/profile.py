@@ -27,17 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["announce_profile", "learning", "parser", "require_train", "run"]
 
 NOT_TAKEN = frozenset(
-    {
-        "no-relevance",
-        "output",
-        "per-image",
-        "subset",
-        "state",
-        "checkpoint",
-        "checkpoint-every",
-        "workers",
-        "allow-partial",
-    }
+    {"attest", "no-relevance", "output", "per-image", "report", "subset", *config.SCALING}
 )
 """Options of the analysis that this command has no use for."""
 
@@ -55,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", metavar="FILE", help="the profile to write (default: MODEL.profile)"
     )
     add_options(made.add_argument_group("learning"), config.LEARNING)
-    add_groups(made, lambda one: one.group != "metrics" and one.name not in NOT_TAKEN)
+    add_groups(
+        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
+    )
     return made
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cleanai_onnx.config import Settings
-    from cleanai_onnx.result import Result
 
 __all__ = [
     "announce",
@@ -26,7 +25,6 @@ __all__ = [
     "progress_bar",
     "say",
     "show",
-    "show_result",
 ]
 
 
@@ -55,13 +53,6 @@ def check_model_and_output(model: str, targets: Iterable[Path]) -> None:
     if os.path.isfile(model):
         for target in targets:
             check_destination(target)
-
-
-def show_result(result: Result, written: Iterable[Path]) -> None:
-    """Print the summary of a result, and where the reports are."""
-    from cleanai_onnx.report.terminal import summary
-
-    show(lambda console: summary(result, console), written)
 
 
 def show(summary: Callable[[Console], None], written: Iterable[Path]) -> None:

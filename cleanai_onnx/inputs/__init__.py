@@ -2,6 +2,7 @@
 
 from cleanai_onnx.inputs.decoding import MAX_PIXELS
 from cleanai_onnx.inputs.discovery import IMAGE_SUFFIXES, discover
+from cleanai_onnx.inputs.manifest import Manifest
 from cleanai_onnx.inputs.pictures import as_plane, picture, value_range
 from cleanai_onnx.inputs.preprocessing import (
     INTERPOLATIONS,
@@ -32,6 +33,7 @@ __all__ = [
     "RESIZE_MODES",
     "Batch",
     "BatchStream",
+    "Manifest",
     "NoneUsableError",
     "Position",
     "Preprocessing",

@@ -20,10 +20,11 @@ Only the decoders of PNG, JPEG, BMP, WebP, TIFF and GIF are ever tried, whatever
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
 import numpy as np
 
@@ -42,10 +43,13 @@ from PIL import (
 
 from cleanai_onnx.inputs.suite import Suite
 
-__all__ = ["MAX_PIXELS", "ColourMode", "UnusableImageError", "decode_file", "load_image"]
+__all__ = ["MAX_PIXELS", "ColourMode", "Hash", "UnusableImageError", "decode_file", "load_image"]
 
 MAX_PIXELS = 100_000_000
 """Images of more pixels are not decoded (100 megapixels: 300 MB as RGB)."""
+
+_READ_AT_ONCE = 16_000_000
+"""Larger files are not held in memory to be hashed, but read again."""
 
 ColourMode = Literal["L", "RGB", "RGBA"]
 
@@ -72,29 +76,53 @@ _UPRIGHT = {
 }
 
 
+class Hash(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take further bytes."""
+
+
 class UnusableImageError(Exception):
     """An image that cannot be used. The message is the reason, without the image's name."""
 
 
 def load_image(
-    suite: Suite, index: int, mode: ColourMode, max_pixels: int = MAX_PIXELS
+    suite: Suite,
+    index: int,
+    mode: ColourMode,
+    max_pixels: int = MAX_PIXELS,
+    hashed: Hash | None = None,
 ) -> Image.Image:
     """Return an item of a suite of files or pixels as an 8-bit image of `mode`.
+
+    `hashed` takes the bytes that the image was decoded from: the file's, or the array's row.
 
     Raises
     ------
     UnusableImageError
         If the item cannot be decoded, or has more than `max_pixels` pixels.
     """
+    if suite.store is not None:
+        data = suite.store.read(suite.files[index])
+        if hashed is not None:
+            hashed.update(data)
+        return _decode_bytes(data, mode, max_pixels)
     if suite.kind == "files":
-        return decode_file(suite.path(index), mode, max_pixels)
+        return decode_file(suite.path(index), mode, max_pixels, hashed)
+    if hashed is not None:
+        hashed.update(suite.row(index).tobytes())
     pixels = suite.pixels(index)
     _check_size((pixels.shape[1], pixels.shape[0]), max_pixels)
     return _in_mode(Image.fromarray(np.ascontiguousarray(pixels)), mode)
 
 
-def decode_file(path: str, mode: ColourMode, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode_file(
+    path: str, mode: ColourMode, max_pixels: int = MAX_PIXELS, hashed: Hash | None = None
+) -> Image.Image:
     """Decode an image file to an 8-bit image of `mode`; the file is closed again.
+
+    `hashed` takes the bytes of the file.
 
     Raises
     ------
@@ -111,7 +139,21 @@ def decode_file(path: str, mode: ColourMode, max_pixels: int = MAX_PIXELS) -> Im
         if status.st_size == 0:
             raise UnusableImageError("the file is empty")
         with open(path, "rb") as stream:
-            return _decode(stream, mode, max_pixels)
+            if hashed is None:
+                return _decode(stream, mode, max_pixels)
+            return _decode_and_hash(stream, status.st_size, mode, max_pixels, hashed)
+    except UnusableImageError:
+        raise
+    except Exception as error:  # decoders fed with hostile bytes raise nearly anything
+        raise UnusableImageError(_reason(error)) from error
+
+
+def _decode_bytes(data: bytes, mode: ColourMode, max_pixels: int) -> Image.Image:
+    """Decode the bytes of an image file; raises as `decode_file`."""
+    try:
+        if not data:
+            raise UnusableImageError("the file is empty")
+        return _decode(io.BytesIO(data), mode, max_pixels)
     except UnusableImageError:
         raise
     except Exception as error:  # decoders fed with hostile bytes raise nearly anything
@@ -136,6 +178,20 @@ def _reason(error: Exception) -> str:
         case OSError() | EOFError():
             return "its data is truncated or damaged"
     return f"its data is damaged ({type(error).__name__})"
+
+
+def _decode_and_hash(
+    stream: IO[bytes], size: int, mode: ColourMode, max_pixels: int, hashed: Hash
+) -> Image.Image:
+    if size <= _READ_AT_ONCE:
+        content = stream.read()
+        hashed.update(content)
+        return _decode(io.BytesIO(content), mode, max_pixels)
+    image = _decode(stream, mode, max_pixels)
+    stream.seek(0)
+    while chunk := stream.read(_READ_AT_ONCE):
+        hashed.update(chunk)
+    return image
 
 
 def _decode(stream: IO[bytes], mode: ColourMode, max_pixels: int) -> Image.Image:

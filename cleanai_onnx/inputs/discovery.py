@@ -1,4 +1,4 @@
-"""Finding the images: folders, files, glob patterns and arrays become one ordered suite."""
+"""Finding the images: folders, files, patterns, arrays and stores become one ordered suite."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from cleanai_onnx.errors import ImageError
 from cleanai_onnx.inputs.arrays import ARRAY_SUFFIXES, array_suite
 from cleanai_onnx.inputs.naming import natural_key, shown
+from cleanai_onnx.inputs.remote import without_secrets
+from cleanai_onnx.inputs.stored import is_stored, stored_suite
 from cleanai_onnx.inputs.suite import Suite
 from cleanai_onnx.result import SkippedImage
 
@@ -19,7 +21,7 @@ __all__ = ["IMAGE_SUFFIXES", "discover"]
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 )
-_SUPPORTED = "png, jpg, jpeg, jpe, bmp, webp, tif, tiff, gif, npy, npz, txt"
+_SUPPORTED = "png, jpg, jpeg, jpe, bmp, webp, tif, tiff, gif, npy, npz, txt, zip, tar, parquet"
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -30,7 +32,9 @@ def discover(
 
     A source is a folder (searched with all folders below it), a file, a glob pattern (``*``, ``?``,
     ``[...]``, and ``**`` for any number of folders), a `.npy`/`.npz` file of arrays, or a `.txt`
-    file with such a source on each line; several sources of files make one suite. Hidden files and
+    file with such a source on each line; or a store: a `.zip` or `.tar` file, a `.parquet` file, a
+    folder of these or of a dataset that Hugging Face's library saved, or a URL that fsspec knows.
+    Several sources of files make one suite, and so do several stores. Hidden files and
     folders (with a leading dot) are left out. Each folder is searched once, however many symbolic
     links lead to it. The order is that of `naming.natural_key` on the paths relative to the folder
     that all of them share.
@@ -47,7 +51,7 @@ def discover(
     ImageError
         If a source does not exist or is of no supported kind, or if there is no image.
     UsageError
-        If `limit` is not positive.
+        If `limit` is not positive, or a package that reads a store is not installed.
     """
     given = [source] if isinstance(source, str | Path) else list(source)
     sources = [os.fspath(one) for one in given]
@@ -63,7 +67,17 @@ def discover(
         if not os.path.exists(arrays[0]):
             raise ImageError(f"The file '{shown(arrays[0])}' does not exist.")
         return array_suite(Path(arrays[0])).limited(limit, seed)
-    return _file_suite(sources).limited(limit, seed)
+    listed = [one for source in sources for one in _listed(source)]
+    stored = [one for one in listed if is_stored(one, _holds_image)]
+    if not stored:
+        return _file_suite(sources, listed).limited(limit, seed)
+    if len(stored) < len(listed):
+        other = next(one for one in listed if one not in stored)
+        raise ImageError(
+            f"'{shown(other)}' is a source of files and '{shown(without_secrets(stored[0]))}' is "
+            "none (an archive, a table or a URL): give either the one kind or the other."
+        )
+    return stored_suite(stored, _is_image_name).limited(limit, seed)
 
 
 def _suffix(path: str) -> str:
@@ -74,10 +88,14 @@ def _is_image_name(name: str) -> bool:
     return _suffix(name) in IMAGE_SUFFIXES
 
 
-def _file_suite(sources: list[str]) -> Suite:
+def _holds_image(folder: str) -> bool:
+    return any(map(_is_image_name, _walk(folder, [])))
+
+
+def _file_suite(sources: list[str], listed: list[str]) -> Suite:
     unreadable: list[SkippedImage] = []
     found: list[tuple[str, str]] = []  # the folder of the source, the path relative to it
-    for source in (one for given in sources for one in _listed(given)):
+    for source in listed:
         folder, names = _files_of(source, unreadable)
         found.extend((folder, name) for name in names)
     root = _shared_folder([os.path.abspath(folder) for folder in dict(found)])

@@ -6,6 +6,7 @@ preprocessed images and one image for each thread are held at a time.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import weakref
 from collections import deque
@@ -28,8 +29,13 @@ __all__ = ["Batch", "BatchStream", "NoneUsableError", "Position", "aligned_empty
 
 _ALIGNMENT = 64
 _MOST_THREADS = 8
+_WORTH_A_THREAD = 16_384
+"""Bytes of a ready row whose hash takes longer than handing it to a thread."""
+_REMOTE_THREADS = 16
+"""Threads that wait for a network most of the time."""
 
-Item = npt.NDArray[Any] | SkippedImage
+Item = tuple[npt.NDArray[Any], str] | SkippedImage
+"""An image and its hash (empty if not asked for)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +51,16 @@ class Batch:
         How many rows are images.
     names, indexes
         The name and the index in the suite of each valid row.
+    hashes
+        The SHA-256 of each, in hexadecimal, if it was asked for: of the file's bytes, or of the
+        array's row in C order.
     """
 
     data: npt.NDArray[Any]
     valid: int
     names: tuple[str, ...]
     indexes: tuple[int, ...]
+    hashes: tuple[str, ...] = ()
 
 
 class NoneUsableError(ImageError):
@@ -79,6 +89,7 @@ def stream(
     ahead: int = 2,
     max_pixels: int = MAX_PIXELS,
     into: Callable[[], npt.NDArray[Any]] | None = None,
+    hashing: bool = False,
     start: Position | None = None,
 ) -> BatchStream:
     """Start to decode a suite and return its batches, all of `batch_size` rows.
@@ -102,6 +113,8 @@ def stream(
         Called for the array of each batch: C-contiguous, of shape (batch_size,
         *preprocessing.item_shape) and of the model's dtype. It may give the same arrays again and
         again. None: a new array for each batch, aligned to 64 bytes.
+    hashing
+        Whether to hash what the images are read from, while it is read.
     start
         Go on from there; with the same batch size, the batches are those that would have followed.
 
@@ -117,7 +130,16 @@ def stream(
     if (suite.kind == "ready") != isinstance(preprocessing, Unchanged):
         raise UsageError("Arrays that are ready take no preprocessing, and other images need it.")
     return BatchStream(
-        suite, preprocessing, batch_size, threads, strict, ahead, max_pixels, into, start
+        suite,
+        preprocessing,
+        batch_size,
+        threads,
+        strict,
+        ahead,
+        max_pixels,
+        into,
+        hashing,
+        start or Position(0, 0, suite.unreadable),
     )
 
 
@@ -144,9 +166,9 @@ class BatchStream(Iterator[Batch]):
         ahead: int,
         max_pixels: int,
         into: Callable[[], npt.NDArray[Any]] | None,
-        start: Position | None = None,
+        hashing: bool,
+        start: Position,
     ) -> None:
-        start = start or Position(0, 0, suite.unreadable)
         self.suite = suite
         self.batch_size = batch_size
         self.used = start.used
@@ -156,17 +178,19 @@ class BatchStream(Iterator[Batch]):
         self._shape = (batch_size, *preprocessing.item_shape)
         self._dtype = np.dtype(preprocessing.dtype)
         self._into = into
+        self._hashing = hashing
         self._skipped = list(start.skipped)
         self._next = start.next  # the next index to decode
         self._waiting: deque[Future[Item]] = deque()
         self._closed = False
         if threads is None:
-            threads = min(_MOST_THREADS, _processors())
-        # Rows of ready arrays are only copied: threads would bring nothing.
+            remote = suite.store is not None and suite.store.remote
+            threads = _REMOTE_THREADS if remote else min(_MOST_THREADS, _processors())
+        # Rows of ready arrays are only copied: threads would bring nothing, but for their hashes.
+        row = int(np.prod(preprocessing.item_shape, dtype=np.int64)) * self._dtype.itemsize
+        worth = suite.kind != "ready" or (hashing and row >= _WORTH_A_THREAD)
         self._pool = (
-            ThreadPoolExecutor(threads, thread_name_prefix="decode")
-            if threads and suite.kind != "ready"
-            else None
+            ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads and worth else None
         )
         self._window = max(ahead * batch_size, 2 * threads)
         if self._pool is not None:
@@ -224,7 +248,12 @@ class BatchStream(Iterator[Batch]):
         while len(self._waiting) < self._window and self._next < len(self.suite):
             # A function, not a method: a queued call must not keep the stream alive.
             task = self._pool.submit(
-                _load, self.suite, self._next, self._preprocessing, self._max_pixels
+                _load,
+                self.suite,
+                self._next,
+                self._preprocessing,
+                self._max_pixels,
+                self._hashing,
             )
             self._waiting.append(task)
             self._next += 1
@@ -241,11 +270,13 @@ class BatchStream(Iterator[Batch]):
         if self._next >= len(self.suite):
             return None
         index, self._next = self._next, self._next + 1
-        return index, _load(self.suite, index, self._preprocessing, self._max_pixels)
+        item = _load(self.suite, index, self._preprocessing, self._max_pixels, self._hashing)
+        return index, item
 
     def _assemble(self) -> Batch | None:
         data: npt.NDArray[Any] | None = None
         indexes: list[int] = []
+        hashes: list[str] = []
         while len(indexes) < self.batch_size and (taken := self._take()) is not None:
             index, item = taken
             if isinstance(item, SkippedImage):
@@ -255,8 +286,10 @@ class BatchStream(Iterator[Batch]):
                 continue
             if data is None:
                 data = self._buffer()
-            data[len(indexes)] = item
+            data[len(indexes)], digest = item
             indexes.append(index)
+            if self._hashing:
+                hashes.append(digest)
         if data is None:
             if not self.used:
                 raise self._none_usable()
@@ -265,7 +298,7 @@ class BatchStream(Iterator[Batch]):
         data[valid:] = data[valid - 1]
         self.used += valid
         names = tuple(self.suite.name(index) for index in indexes)
-        return Batch(data, valid, names, tuple(indexes))
+        return Batch(data, valid, names, tuple(indexes), tuple(hashes))
 
     def _buffer(self) -> npt.NDArray[Any]:
         if self._into is None:
@@ -291,16 +324,21 @@ class BatchStream(Iterator[Batch]):
 
 
 def _load(
-    suite: Suite, index: int, preprocessing: Preprocessing | Unchanged, max_pixels: int
+    suite: Suite,
+    index: int,
+    preprocessing: Preprocessing | Unchanged,
+    max_pixels: int,
+    hashing: bool,
 ) -> Item:
+    hashed = hashlib.sha256() if hashing else None
     if isinstance(preprocessing, Unchanged):
-        if suite.array is None:
-            raise TypeError("a suite that is ready has an array")
-        row: npt.NDArray[Any] = suite.array[suite.rows[index]]
-        return row
+        row = suite.row(index)
+        if hashed is not None:
+            hashed.update(row.tobytes())
+        return row, _hex(hashed)
     try:
-        image = load_image(suite, index, preprocessing.mode, max_pixels)
-        return preprocess(image, preprocessing, max_pixels=max_pixels)
+        image = load_image(suite, index, preprocessing.mode, max_pixels, hashed)
+        return preprocess(image, preprocessing, max_pixels=max_pixels), _hex(hashed)
     except UnusableImageError as problem:
         return SkippedImage(suite.name(index), str(problem))
     except WrongSizeError as size:
@@ -310,6 +348,10 @@ def _load(
             f"x {height}, and nothing says how to resize: give --resize stretch, shorter-side or "
             "letterbox."
         ) from None
+
+
+def _hex(hashed: hashlib._Hash | None) -> str:
+    return "" if hashed is None else hashed.hexdigest()
 
 
 def _processors() -> int:

@@ -7,7 +7,7 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.result import SkippedImage
+
+if TYPE_CHECKING:
+    from cleanai_onnx.inputs.stores import Store
 
 __all__ = ["PixelAxes", "Suite", "sample"]
 
@@ -36,6 +39,8 @@ class Suite:
         How many were found before `limit` took a part of them.
     root, files
         For files: the folder, and the path of each file relative to it with ``/`` between parts.
+    store
+        For files that are not in a folder: what has them, by the names in `files`.
     array, rows, axes
         For arrays: the array (memory mapped if it comes from a ``.npy`` file), the rows that
         belong to the suite, and, for pixels, what the axes are.
@@ -48,6 +53,7 @@ class Suite:
     found: int
     root: str = ""
     files: tuple[str, ...] = ()
+    store: Store | None = None
     array: npt.NDArray[Any] | None = None
     rows: Sequence[int] = range(0)
     axes: PixelAxes | None = None
@@ -62,23 +68,41 @@ class Suite:
             return shown(self.files[index])
         return f"{self.source}[{self.rows[index]}]"
 
+    def full_name(self, index: int) -> str:
+        """Return the name of an item as it is, which may not be printable."""
+        return self.files[index] if self.kind == "files" else self.name(index)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all items, in order. With a million images, prefer `name`."""
         return tuple(self.name(index) for index in range(len(self)))
 
     def path(self, index: int) -> str:
-        """Return the path to open for an item of a suite of files."""
+        """Return the path of an item of a suite of files; of one with a store, below `root`."""
+        if self.store is not None:
+            return self.root + self.files[index]
         return os.path.join(self.root, *self.files[index].split("/"))
+
+    def row(self, index: int) -> npt.NDArray[Any]:
+        """Return an item of a suite of an array as it is there."""
+        if self.array is None:
+            raise TypeError("only a suite of an array has rows")
+        row: npt.NDArray[Any] = self.array[self.rows[index]]
+        return row
 
     def pixels(self, index: int) -> npt.NDArray[np.uint8]:
         """Return an item of a suite of pixels, as (height, width) or (height, width, channels)."""
-        if self.array is None or self.kind != "pixels":
+        if self.kind != "pixels":
             raise TypeError("only a suite of pixels has pixels")
-        row = np.asarray(self.array[self.rows[index]], dtype=np.uint8)
+        row = np.asarray(self.row(index), dtype=np.uint8)
         if self.axes == "NCHW":
             row = np.moveaxis(row, 0, -1)
         return row[..., 0] if row.ndim == 3 and row.shape[-1] == 1 else row
+
+    @property
+    def folder(self) -> str:
+        """The folder that names are relative to; empty where images are in something else."""
+        return os.path.abspath(self.root) if self.kind == "files" and self.store is None else ""
 
     def called(self, text: str) -> list[int]:
         """Return the indexes of the items called `text`: the name, or the end of the path."""
@@ -86,7 +110,7 @@ class Suite:
         spellings = {text, shown(text)}
         exact = [index for index, name in enumerate(self.names) if name in spellings]
         # The folder that all names are relative to may be the last part of what was given.
-        lead = f"{shown(self.root)}/" if self.kind == "files" else "/"
+        lead = f"{shown(self.folder)}/"
         ends = tuple(f"/{spelling}" for spelling in spellings)
         return exact or [
             index for index, name in enumerate(self.names) if f"{lead}{name}".endswith(ends)

@@ -1,30 +1,28 @@
 """The result rendered: one module for each format, and one way to write a file.
 
 A format is a module with a function ``render(result) -> bytes``. Adding one is adding that module
-and one line in `FORMATS`. Modules are imported when their format is first asked for.
+and one line in `cleanai_onnx.formats`. Modules are imported when their format is first asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import cast
 
 from cleanai_onnx.errors import UsageError
+from cleanai_onnx.formats import FORMATS
 from cleanai_onnx.report.destination import all_or_nothing, check_destination, replace_file
 from cleanai_onnx.result import Result
 
-__all__ = ["FORMATS", "all_or_nothing", "check_destination", "read", "render", "write"]
-
-FORMATS: Mapping[str, str] = MappingProxyType(
-    {
-        "json": "cleanai_onnx.report.json",
-        "pdf": "cleanai_onnx.report.pdf",
-    }
-)
-"""Name of each format (also its file extension) and the module that renders it."""
+__all__ = [
+    "FORMATS",
+    "all_or_nothing",
+    "check_destination",
+    "read",
+    "render",
+    "write",
+]
 
 
 def render(result: Result, format: str) -> bytes:
@@ -35,12 +33,12 @@ def render(result: Result, format: str) -> bytes:
     UsageError
         If there is no such format; the sentence lists those there are.
     """
-    module = FORMATS.get(format)
-    if module is None:
+    known = FORMATS.get(format)
+    if known is None:
         raise UsageError(
             f"there is no report format {format!r}: choose one of {', '.join(sorted(FORMATS))}"
         )
-    return cast(bytes, import_module(module).render(result))
+    return cast(bytes, import_module(known.module).render(result))
 
 
 def write(result: Result, format: str, path: str | Path) -> Path:

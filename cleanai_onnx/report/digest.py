@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from cleanai_onnx.report.figures import NOTHING
 from cleanai_onnx.report.names import named
-from cleanai_onnx.result import Column, LayerFacts, Result, Table, View
+from cleanai_onnx.result import Column, LayerFacts, Result, Table, TensorFacts, View
 
 __all__ = [
     "VIEWS",
@@ -17,10 +18,12 @@ __all__ = [
     "firing_by_layer",
     "hardly",
     "is_score_ratio",
+    "layer_numbers",
     "layer_tables",
     "layer_title",
     "one_row_a_layer",
     "other_totals",
+    "tensors",
     "verdicts",
 ]
 
@@ -117,6 +120,13 @@ def layer_title(layer: LayerFacts) -> str:
     return named(layer.label or layer.name)
 
 
+def layer_numbers(result: Result) -> dict[str, int]:
+    """Return the number of each layer under its name and, where no name is the same, its label."""
+    numbers = {layer.label: number for number, layer in enumerate(result.layers, 1)}
+    numbers.update({layer.name: number for number, layer in enumerate(result.layers, 1)})
+    return numbers
+
+
 def hardly(used: int) -> int:
     """Return on how many of `used` images a channel may fire and still be hardly exercised."""
     return max(1, used // _RARE) if used >= _ENOUGH_IMAGES else 0
@@ -165,3 +175,11 @@ def is_score_ratio(result: Result, score: str) -> bool:
     metric = score.replace("/", " ").replace(":", " ").split(" ")[0]
     columns: list[Column] = [c for t in result.tables if t.metric == metric for c in t.columns]
     return any(column.kind == "ratio" for column in columns)
+
+
+def tensors(facts: tuple[TensorFacts, ...]) -> str:
+    """Return inputs or outputs in words: name, type, shape."""
+    described = [
+        f"{tensor.name}: {tensor.dtype} [{', '.join(map(str, tensor.shape))}]" for tensor in facts
+    ]
+    return "; ".join(described) or NOTHING

@@ -33,7 +33,7 @@ from cleanai_onnx.errors import UsageError
 from cleanai_onnx.report.names import printable
 from cleanai_onnx.result import FORMAT_VERSION, Cell, Column, Result, Table
 
-__all__ = ["dumps", "loads", "read", "record_from", "render", "schema", "text_of"]
+__all__ = ["canonical", "dumps", "loads", "read", "record_from", "render", "schema", "text_of"]
 
 Record = TypeVar("Record")
 
@@ -52,6 +52,17 @@ def text_of(tree: object, indent: str = "") -> str:
     text = "\n".join(_laid_out(_encode(tree), indent))
     # Lone surrogates (file names that are not UTF-8) have no UTF-8 form, but an escape.
     return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def canonical(tree: object) -> bytes:
+    """Return records, mappings and so on as the one JSON text to hash.
+
+    It has sorted keys, no spaces and nothing but ASCII; of a part of a stored result it can be made
+    again with any JSON library that prints numbers as Python does.
+    """
+    return json.dumps(
+        _encode(tree, free=True), sort_keys=True, separators=(",", ":"), allow_nan=False
+    ).encode("ascii")
 
 
 def loads(text: str) -> Result:
@@ -275,6 +286,10 @@ def _decode(hint: Any, node: object, where: str) -> Any:
         if isinstance(node, str) and node in _NOT_FINITE:
             return _NOT_FINITE[node]
         return _expected(node, (int, float), "a number", where)
+    if hint is bool:
+        if isinstance(node, bool):
+            return node
+        raise _UnfitError(f"{where} is not true or false")
     if hint is int:
         return _expected(node, int, "a whole number", where)
     if hint is bool:

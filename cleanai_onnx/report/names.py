@@ -9,7 +9,16 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["ELLIPSIS", "escape", "file_stem", "named", "printable", "ranges", "shorten"]
+__all__ = [
+    "ELLIPSIS",
+    "escape",
+    "file_stem",
+    "named",
+    "printable",
+    "ranges",
+    "shorten",
+    "spreadsheet_cell",
+]
 
 ELLIPSIS = "…"
 
@@ -113,3 +122,9 @@ def file_stem(name: str) -> str:
     """
     kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     return kept.strip(".")[:100] or "model"
+
+
+def spreadsheet_cell(name: str) -> str:
+    """Return a name that a spreadsheet does not take for a formula."""
+    text = printable(name)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

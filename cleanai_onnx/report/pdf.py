@@ -33,7 +33,7 @@ from cleanai_onnx.report.pdf_subset import draw_subset
 from cleanai_onnx.report.pdf_tables import begin_table, draw_layer_index
 from cleanai_onnx.result import Result
 
-__all__ = ["render"]
+__all__ = ["render", "started"]
 
 _FEW_LAYERS = 12
 _ENTRY = 4.3
@@ -92,7 +92,7 @@ def render(result: Result) -> bytes:
         title=f"Coverage report: {model.name}"[:300],
         author=f"cleanai-onnx {run.tool_version}"[:100],
         subject=f"Structural coverage of {model.name}, run {run.id}"[:300],
-        created=_started(run.started),
+        created=started(run.started),
         head=(model.name, f"run {run.id}"),
         foot=f"cleanai-onnx {run.tool_version}",
     )
@@ -113,12 +113,13 @@ def render(result: Result) -> bytes:
     return sheet.finish()
 
 
-def _started(text: str) -> datetime | None:
+def started(text: str) -> datetime | None:
+    """Return when a run began; None if the text is no date."""
     try:
-        started = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return started if started.tzinfo else started.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _draw_tables(sheet: Sheet, result: Result) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from cleanai_onnx.report.colormap import color_of
 from cleanai_onnx.report.digest import (
     VIEWS,
     LayerFiring,
@@ -40,27 +41,9 @@ _PROFILE_FRAME = 7.5
 _PROFILE_FROM = 40
 """From this many layers on, a chart of the whole network comes before the charts with names."""
 
-_CIVIDIS = (
-    "00224e002e6c1e3a6f35456c47516c575d6d666970757575"
-    "848279948e77a59c74b7a96ec8b866dbc75aeed649fee838"
-)
-"""Sixteen stops of cividis (Nuñez, Anderton, Renslow, PLOS ONE 2018): perceptually uniform, and
-read alike with and without colour vision deficiency."""
 _LEVELS = 64
 
 Coverages = dict[View, tuple[float | None, ...]]
-
-
-def color_of(share: float) -> Color:
-    """Return the colour of a share in 0..1."""
-    stops = [tuple(bytes.fromhex(_CIVIDIS[i : i + 6])) for i in range(0, len(_CIVIDIS), 6)]
-    position = min(1.0, max(0.0, share)) * (len(stops) - 1)
-    low = min(int(position), len(stops) - 2)
-    part = position - low
-    red, green, blue = (
-        round(a + (b - a) * part) for a, b in zip(stops[low], stops[low + 1], strict=True)
-    )
-    return red, green, blue
 
 
 def draw_coverage_chart(sheet: Sheet, result: Result) -> None:

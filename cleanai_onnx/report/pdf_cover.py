@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cleanai_onnx.report import figures
-from cleanai_onnx.report.digest import VIEWS, Figure, other_totals, verdicts
+from cleanai_onnx.report.digest import VIEWS, Figure, other_totals, tensors, verdicts
 from cleanai_onnx.report.names import named
+from cleanai_onnx.report.pdf_gates import draw_outcomes
 from cleanai_onnx.report.pdf_grid import GridColumn, draw_grid
 from cleanai_onnx.report.pdf_sheet import (
     ACCENT,
@@ -19,7 +20,7 @@ from cleanai_onnx.report.pdf_sheet import (
     Sheet,
 )
 from cleanai_onnx.report.typesetting import Face, Style
-from cleanai_onnx.result import ModelFacts, Result, TensorFacts
+from cleanai_onnx.result import ModelFacts, Result
 
 __all__ = ["draw_cover"]
 
@@ -49,6 +50,7 @@ def draw_cover(sheet: Sheet, result: Result) -> None:
     )
     sheet.line(LEFT, 46, RIGHT, 46, ACCENT, 0.5)
     _draw_facts(sheet, result)
+    draw_outcomes(sheet, result.gates)
     _draw_verdict(sheet, result)
     _draw_other_totals(sheet, result)
 
@@ -99,14 +101,6 @@ def _model_facts(model: ModelFacts, result: Result) -> list[tuple[str, str]]:
         ("Output", tensors(model.outputs)),
         ("Operators", named or figures.NOTHING),
     ]
-
-
-def tensors(facts: tuple[TensorFacts, ...]) -> str:
-    """Return inputs or outputs in words: name, type, shape."""
-    described = [
-        f"{tensor.name}: {tensor.dtype} [{', '.join(map(str, tensor.shape))}]" for tensor in facts
-    ]
-    return "; ".join(described) or figures.NOTHING
 
 
 def _run_facts(result: Result) -> list[tuple[str, str]]:

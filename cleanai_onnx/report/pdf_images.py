@@ -64,13 +64,13 @@ def draw_featured_images(sheet: Sheet, result: Result) -> None:
                 sheet.y += 7
             for number, (image, name) in enumerate(zip(row, names, strict=True)):
                 x, y = LEFT + number * step, sheet.y + named_at + 0.5
-                _draw_picture(sheet, image.thumbnail, x, "no preview")
+                draw_picture(sheet, image.thumbnail, x, "no preview")
                 _draw_name(sheet, image, name, x, width)
                 _draw_pairs(sheet, _scores(result, image), x, y)
                 if columns > 1:
                     right = x + _CARD + _BETWEEN
                     heat_map = None if image.relevance is None else image.relevance.heat_map
-                    _draw_picture(sheet, heat_map, right, "no heat map")
+                    draw_picture(sheet, heat_map, right, "no heat map")
                     _draw_pairs(sheet, _shares(image.relevance), right, y)
             sheet.y += height + 3
 
@@ -111,18 +111,21 @@ def _key(facts: RelevanceFacts, featured: Sequence[FeaturedImage]) -> str:
     )
 
 
-def _draw_picture(sheet: Sheet, content: bytes | None, x: float, missing: str) -> None:
+def draw_picture(
+    sheet: Sheet, content: bytes | None, x: float, missing: str, card: float = _CARD
+) -> None:
+    """Draw a picture at the cursor in a square of `card` millimetres; a line of text without."""
     y = sheet.y
-    sheet.rect(x, y, _CARD, _CARD, PANEL)
+    sheet.rect(x, y, card, card, PANEL)
     picture = _opened(content)
     if picture is None:
-        sheet.text(missing, x, y + _CARD / 2 + 1, CAPTION, _CARD, "center")
+        sheet.text(missing, x, y + card / 2 + 1, CAPTION, card, "center")
     else:
         width, height = picture.size
-        scale = _CARD / max(width, height)
+        scale = card / max(width, height)
         wide, high = width * scale, height * scale
-        sheet.pdf.image(picture, x + (_CARD - wide) / 2, y + (_CARD - high) / 2, wide, high)
-    sheet.frame(x, y, _CARD, _CARD)
+        sheet.pdf.image(picture, x + (card - wide) / 2, y + (card - high) / 2, wide, high)
+    sheet.frame(x, y, card, card)
 
 
 def _draw_name(

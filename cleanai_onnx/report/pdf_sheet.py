@@ -51,7 +51,7 @@ PANEL: Color = (244, 246, 248)
 ACCENT: Color = (11, 92, 122)
 ACCENT_LIGHT: Color = (142, 190, 207)
 SIGNAL: Color = (179, 38, 30)
-"""Kept for channels that never fired."""
+"""Kept for channels that never fired, and gates that failed."""
 WHITE: Color = (255, 255, 255)
 
 H1 = Style(Face.BOLD, 17, INK)

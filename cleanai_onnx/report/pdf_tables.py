@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from cleanai_onnx.report import figures
-from cleanai_onnx.report.digest import layer_title, one_row_a_layer
+from cleanai_onnx.report.digest import layer_numbers, layer_title, one_row_a_layer
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.pdf_grid import PADDING, GridCell, GridColumn, draw_grid, grid_height
 from cleanai_onnx.report.pdf_sheet import BOTTOM, CAPTION, GREY, SMALL, TOP, WIDTH, Sheet
@@ -159,7 +159,7 @@ def _draw_band(
     if bar and ratio is not None:
         columns.append(GridColumn("", bar, bar=True))
     after = [*(i for i, _ in band), *prose]
-    index_of = _layer_numbers(result)
+    index_of = layer_numbers(result)
     aligned = len(texts) == 1 and one_row_a_layer(table, result)
 
     def texts_of(row: Sequence[Cell], position: int | None) -> list[str]:
@@ -199,13 +199,6 @@ def _draw_band(
             *bar_of(table.total),
         ],
     )
-
-
-def _layer_numbers(result: Result) -> dict[str, int]:
-    """Return the number of each layer under its name and, where no name is the same, its label."""
-    numbers = {layer.label: number for number, layer in enumerate(result.layers, 1)}
-    numbers.update({layer.name: number for number, layer in enumerate(result.layers, 1)})
-    return numbers
 
 
 def draw_layer_index(sheet: Sheet, result: Result) -> None:

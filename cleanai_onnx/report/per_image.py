@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cleanai_onnx.report.destination import GrowingFile
-from cleanai_onnx.report.names import printable
+from cleanai_onnx.report.names import spreadsheet_cell
 
 __all__ = ["ImageTable", "LayerTable"]
 
@@ -45,15 +45,29 @@ class ImageTable(_Table):
     path : path
     scores : sequence of str
         Names of the scores.
+    hashed : bool
+        Whether there is a column ``sha256`` before the scores.
     """
 
-    def __init__(self, path: str | Path, scores: Sequence[str]) -> None:
-        super().__init__(path, ["index", "image", *scores])
+    def __init__(self, path: str | Path, scores: Sequence[str], *, hashed: bool = False) -> None:
+        super().__init__(path, ["index", "image", *(["sha256"] if hashed else []), *scores])
+        self._hashed = hashed
 
-    def add(self, names: Sequence[str], indexes: Sequence[int], scores: np.ndarray) -> None:
-        """Append the images of a batch; `scores` is ``(images, scores)``, NaN for none."""
-        for name, index, values in zip(names, indexes, scores, strict=True):
-            self._writer.writerow([index, _cell(name), *_numbers(values)])
+    def add(
+        self,
+        names: Sequence[str],
+        indexes: Sequence[int],
+        scores: np.ndarray,
+        hashes: Sequence[str] = (),
+    ) -> None:
+        """Append the images of a batch.
+
+        `scores` is ``(images, scores)``, NaN for none; `hashes` are the cells of the column
+        ``sha256``, if there is one.
+        """
+        between = [[digest] for digest in hashes] if self._hashed else [[]] * len(names)
+        for name, index, digest, values in zip(names, indexes, between, scores, strict=True):
+            self._writer.writerow([index, spreadsheet_cell(name), *digest, *_numbers(values)])
 
     def widen(self, columns: Mapping[str, np.ndarray]) -> None:
         """Add columns ``(images,)`` to the rows that were written, once; none come after them."""
@@ -82,20 +96,14 @@ class LayerTable(_Table):
 
     def __init__(self, path: str | Path, scores: Sequence[str], layers: Sequence[str]) -> None:
         super().__init__(path, ["index", "image", "layer", *scores])
-        self._layers = [_cell(layer) for layer in layers]
+        self._layers = [spreadsheet_cell(layer) for layer in layers]
 
     def add(self, names: Sequence[str], indexes: Sequence[int], scores: np.ndarray) -> None:
         """Append the images of a batch; `scores` is ``(images, layers, scores)``."""
         for name, index, layers in zip(names, indexes, scores, strict=True):
-            image = _cell(name)
+            image = spreadsheet_cell(name)
             for layer, values in zip(self._layers, layers, strict=True):
                 self._writer.writerow([index, image, layer, *_numbers(values)])
-
-
-def _cell(name: str) -> str:
-    """Return a name that a spreadsheet does not take for a formula."""
-    text = printable(name)
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
 
 
 def _numbers(values: Iterable[Any]) -> list[str]:

@@ -20,6 +20,8 @@ from cleanai_onnx.report.digest import (
     other_totals,
     verdicts,
 )
+from cleanai_onnx.report.gates import headline as gates_headline
+from cleanai_onnx.report.gates import verdict, worst_first
 from cleanai_onnx.report.lines import Lines, cells_of
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.subset import criteria_of, headline
@@ -78,6 +80,7 @@ class _Printer(Lines):
             self.wrapped(f"{headline(subset)} ({said})", "bold")
             self.wrapped(f"  kept: {criteria_of(subset)}", "dim")
         self._left_out()
+        self._gates()
 
     def _verdicts(self) -> None:
         shown = verdicts(self.result)
@@ -172,6 +175,16 @@ class _Printer(Lines):
             self.line(f"Activations not measured: {len(untapped):,}", "yellow")
         for note in self.result.notes:
             self.wrapped(f"Note: {note.text} [{note.slug}]", most=4)
+
+    def _gates(self) -> None:
+        gates = self.result.gates
+        if not gates:
+            return
+        self.blank()
+        self.line(gates_headline(gates), "bold" if self.result.passed else "bold red")
+        for outcome in worst_first(gates):
+            style = "green" if outcome.passed else "red"
+            self.wrapped(f"{verdict(outcome)}: {outcome.text}", style, indent=2, most=4)
 
 
 def _figure_cells(figure: Figure | None) -> tuple[str, str, str]:

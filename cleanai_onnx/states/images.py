@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from cleanai_onnx import container
 from cleanai_onnx.container import UnfitError
+from cleanai_onnx.inputs import Manifest
 from cleanai_onnx.selection.scratch import scratch_file, write_all
 
 __all__ = [
@@ -29,11 +30,14 @@ __all__ = [
     "Shape",
     "StoredImages",
     "add_images",
+    "list_images",
     "scratch",
 ]
 
 REMEDY = "make one with --state"
 """What to do where a state is broken."""
+_DIGEST = 32
+"""Bytes of a SHA-256."""
 ROWS = 1024
 """So many images are read at a time."""
 Opener = Callable[[str], IO[bytes]]
@@ -43,15 +47,21 @@ Opener = Callable[[str], IO[bytes]]
 class Rows(NamedTuple):
     """Some images in the order of the suite.
 
-    `keys` are hashes of their values as they are fed, ``(n,)`` uint64; `model` is ``(n, S)`` and
-    `layers`, where it is kept, ``(n, L, M)``, both float64: see `cleanai_onnx.coverage.Scores`.
+    `digests` are their SHA-256, ``(n, 32)`` uint8, zeros where it is not known; `model` is
+    ``(n, S)`` and `layers`, where it is kept, ``(n, L, M)``, both float64: see
+    `cleanai_onnx.coverage.Scores`.
     """
 
     names: list[str]
     indexes: npt.NDArray[np.int64]
-    keys: npt.NDArray[np.uint64]
+    digests: npt.NDArray[np.uint8]
     model: npt.NDArray[np.float64]
     layers: npt.NDArray[np.float64] | None
+
+    @property
+    def hashes(self) -> list[str]:
+        """The SHA-256 of each image in hexadecimal, empty where it is not known."""
+        return [row.tobytes().hex() if row.any() else "" for row in self.digests]
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Shape:
         """Return the type and the shape of an item of each column; names are apart."""
         found: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
             "indexes": (np.dtype(np.int64), ()),
-            "keys": (np.dtype(np.uint64), ()),
+            "digests": (np.dtype(np.uint8), (_DIGEST,)),
             "name_lengths": (np.dtype(np.uint32), ()),
             "model": (np.dtype(np.float64), (self.scores,)),
         }
@@ -143,15 +153,16 @@ class ImageRecord:
         self,
         names: Sequence[str],
         indexes: Sequence[int],
-        keys: npt.NDArray[np.uint64],
+        hashes: Sequence[str],
         model: npt.NDArray[np.float64],
         layers: npt.NDArray[np.float64],
     ) -> None:
-        """Append the images of a batch."""
+        """Append the images of a batch; of those that are not known, the hash is empty."""
+        digests = b"".join(bytes.fromhex(one) if one else bytes(_DIGEST) for one in hashes)
         encoded = [name.encode("utf-8", "surrogatepass") for name in names]
         found = {
             "indexes": np.asarray(indexes, np.int64),
-            "keys": keys,
+            "digests": np.frombuffer(digests, np.uint8),
             "name_lengths": np.array([len(name) for name in encoded], np.uint32),
             "model": model,
             "layers": layers,
@@ -214,10 +225,20 @@ def _rows(found: dict[str, npt.NDArray[Any]], names: bytes) -> Rows:
             for start, end in zip(starts, ends, strict=True)
         ],
         found["indexes"],
-        found["keys"],
+        found["digests"],
         found["model"],
         found.get("layers"),
     )
+
+
+def list_images(manifest: Manifest, images: Images, most: int | None = None) -> None:
+    """Add images to a manifest by their positions: the first so many of them, or all."""
+    left = len(images) if most is None else most
+    for rows in images.rows():
+        manifest.add(rows.indexes[:left].tolist(), rows.hashes[:left])
+        left -= len(rows.names)
+        if left <= 0:
+            return
 
 
 def add_images(archive: zipfile.ZipFile, images: Images) -> int:

@@ -11,11 +11,12 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cleanai_onnx import coverage, runtime
 from cleanai_onnx.coverage import PROFILED
@@ -23,8 +24,11 @@ from cleanai_onnx.errors import UsageError
 from cleanai_onnx.featured_relevance import INCOMPLETE, incomplete
 from cleanai_onnx.findings import find
 from cleanai_onnx.individuals import FEATURED
+from cleanai_onnx.inputs import Manifest
 from cleanai_onnx.inputs.naming import shown
+from cleanai_onnx.provenance import configuration_sha256
 from cleanai_onnx.result import FeaturedImage, ImageFacts, Note, Result, RunFacts, SkippedImage
+from cleanai_onnx.selection.text import TextRecord
 from cleanai_onnx.states.images import Images, Rows, Shape
 from cleanai_onnx.states.part import PairImage, Part, StateFacts
 
@@ -288,7 +292,7 @@ def _result(merged: Part, parts: Sequence[Part], *, one_suite: bool) -> Result:
     return replace(
         first,
         run=_run(results),
-        images=_images(results),
+        images=_images(results, _manifest(parts)),
         tables=findings.tables,
         firing=findings.firing,
         featured=featured,
@@ -305,6 +309,14 @@ def _run(results: Sequence[Result]) -> RunFacts:
         for phase, spent in run.seconds.items():
             seconds[phase] = seconds.get(phase, 0.0) + spent
     missing = object()
+    options = {
+        **{
+            name: value
+            for name, value in runs[0].options.items()
+            if all(run.options.get(name, missing) == value for run in runs)
+        },
+        "parts": sum(run.options.get("parts", 1) for run in runs),
+    }
     return replace(
         runs[0],
         id=uuid.uuid4().hex,
@@ -313,18 +325,12 @@ def _run(results: Sequence[Result]) -> RunFacts:
         provider="; ".join(dict.fromkeys(run.provider for run in runs)),
         platform="; ".join(dict.fromkeys(run.platform for run in runs)),
         seconds=seconds,
-        options={
-            **{
-                name: value
-                for name, value in runs[0].options.items()
-                if all(run.options.get(name, missing) == value for run in runs)
-            },
-            "parts": sum(run.options.get("parts", 1) for run in runs),
-        },
+        options=options,
+        configuration_sha256=configuration_sha256(options, results[0].preprocessing),
     )
 
 
-def _images(results: Sequence[Result]) -> ImageFacts:
+def _images(results: Sequence[Result], manifest: str | None) -> ImageFacts:
     images = [result.images for result in results]
     sources = list(dict.fromkeys(one.source for one in images))
     source = ", ".join(sources[:_SOURCES])
@@ -335,7 +341,40 @@ def _images(results: Sequence[Result]) -> ImageFacts:
         found=sum(one.found for one in images),
         used=sum(one.used for one in images),
         skipped=tuple(skipped for one in images for skipped in one.skipped),
+        manifest_sha256=manifest,
     )
+
+
+def _manifest(parts: Sequence[Part]) -> str | None:
+    """Return the hash of the manifest of all images; None where it cannot be known.
+
+    Parts keep the names of images as they are printed, and a manifest has them as they are; only
+    where those of each part give the manifest of the part, they give that of all.
+    """
+    whole, names = Manifest(), TextRecord()
+    for part in parts:
+        own, prefix = Manifest(), _prefix(part)
+        for rows in part.images.rows():
+            numbers = range(len(names), len(names) + len(rows.names))
+            if "" in rows.hashes:
+                return None
+            names.extend(rows.names)
+            whole.add(numbers, rows.hashes)
+            own.add(numbers, rows.hashes)
+        known = part.result.images.manifest_sha256
+        # What is printed of a folder with other characters in its name is not its name.
+        escaped = "\\" in prefix or "…" in prefix
+        if escaped or known != own.sha256(partial(_without, prefix, names)):
+            return None
+    return whole.sha256(names.__getitem__)
+
+
+def _without(prefix: str, names: TextRecord, number: int) -> str:
+    return names[number].removeprefix(prefix)
+
+
+def _prefix(part: Part) -> str:
+    return part.images.prefix if isinstance(part.images, _Placed) else ""
 
 
 def _featured(results: Sequence[Result], scores: Sequence[str]) -> tuple[FeaturedImage, ...]:
@@ -378,15 +417,20 @@ def _dropped(parts: Sequence[Part], facts: StateFacts) -> Iterator[Note]:
 
 def _several(parts: Sequence[Part]) -> Iterator[Note]:
     """Say that images are in several parts, by what they hold."""
-    keys = [
-        np.concatenate([np.empty(0, np.uint64), *(rows.keys for rows in part.images.rows())])
+    # Eight bytes of a SHA-256 tell a billion images apart.
+    starts = [
+        np.concatenate(
+            [np.empty(0, np.uint64), *(_starts(rows.digests) for rows in part.images.rows())]
+        )
         for part in parts
     ]
-    of_part = np.repeat(np.arange(len(parts)), [len(one) for one in keys])
-    every = np.concatenate(keys)
+    of_part = np.repeat(np.arange(len(parts)), [len(one) for one in starts])
+    every = np.concatenate(starts)
     order = np.lexsort((of_part, every))
     again = np.flatnonzero(
-        (every[order][1:] == every[order][:-1]) & (of_part[order][1:] > of_part[order][:-1])
+        (every[order][1:] == every[order][:-1])
+        & (of_part[order][1:] > of_part[order][:-1])
+        & (every[order][1:] != 0)
     )
     if not len(again):
         return
@@ -398,6 +442,10 @@ def _several(parts: Sequence[Part]) -> Iterator[Note]:
         f"{len(again):,} images of one part have the content of an image of another "
         f"(first {names[1]}, as {names[0]}); they count each time, as in one run over all images.",
     )
+
+
+def _starts(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    return np.ascontiguousarray(digests[:, :8]).view(np.uint64)[:, 0]
 
 
 def _name(parts: Sequence[Part], number: int) -> str:

@@ -21,6 +21,8 @@ NO_NUMBER = ("", "x", "nan", "inf", "1e400", True, [1], TABLE)
 NO_TEXT = (True, ["x"], TABLE)
 CASES: dict[str, Case] = {
     "output": ("out", "out", NO_TEXT),
+    "report": ("html", ["html"], ("", ",", "htlm", "html:", [], [3], 3, True, TABLE)),
+    "attest": ("a.json", "a.json", ("a.onnx", "images", 5, ["x"], TABLE)),
     "per-image": ("yes", True, NO_SWITCH),
     "subset": ("keep.txt", "keep.txt", NO_TEXT),
     "state": ("part1.state", "part1.state", NO_TEXT),
@@ -77,6 +79,8 @@ CASES: dict[str, Case] = {
         "deepimportance-2020",
         ("", "deepimportance", "2020", 1, [], TABLE),
     ),
+    "fail-under": ("nc=30%,kmnc=0.4", ["nc=30%", "kmnc=0.4"], ("", ",", [], [3], 3, TABLE)),
+    "baseline": ("old.json", "old.json", NO_TEXT),
     "device": ("cpu", "cpu", ("gpu", "CPU", "", 5, [], TABLE)),
     "batch-size": ("4", 4, ("0", *NO_COUNT)),
     "workers": ("2", 2, ("0", *NO_COUNT)),

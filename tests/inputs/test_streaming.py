@@ -50,10 +50,10 @@ def test_every_image_once_in_order(count, batch_size, threads, ahead, broken) ->
     good = [index for index in range(count) if index not in broken]
     original = streaming_module.load_image
 
-    def load(suite, index, mode, max_pixels):
+    def load(suite, index, mode, max_pixels, hashed):
         if index in broken:
             raise streaming_module.UnusableImageError("it is broken")
-        return original(suite, index, mode, max_pixels)
+        return original(suite, index, mode, max_pixels, hashed)
 
     streaming_module.load_image = load
     try:
@@ -79,9 +79,9 @@ def test_every_image_once_in_order(count, batch_size, threads, ahead, broken) ->
 def test_order_holds_when_later_images_are_ready_first(monkeypatch) -> None:
     original = streaming_module.load_image
 
-    def load(suite, index, mode, max_pixels):
+    def load(suite, index, mode, max_pixels, hashed):
         time.sleep(0.02 if index % 4 == 0 else 0)
-        return original(suite, index, mode, max_pixels)
+        return original(suite, index, mode, max_pixels, hashed)
 
     monkeypatch.setattr(streaming_module, "load_image", load)
     batches = list(stream(_numbered(17), HOW, 4, threads=4))
@@ -189,9 +189,9 @@ def test_decoding_runs_ahead_within_bounds(monkeypatch) -> None:
     started = []
     original = streaming_module.load_image
 
-    def load(suite, index, mode, max_pixels):
+    def load(suite, index, mode, max_pixels, hashed):
         started.append(index)
-        return original(suite, index, mode, max_pixels)
+        return original(suite, index, mode, max_pixels, hashed)
 
     monkeypatch.setattr(streaming_module, "load_image", load)
     with stream(_numbered(200), HOW, 4, threads=1, ahead=2) as batches:

@@ -17,6 +17,7 @@ from cleanai_onnx.result import (
     Column,
     CombinationFacts,
     FeaturedImage,
+    GateOutcome,
     ImageFacts,
     ImageRelevance,
     ImportantLayerFacts,
@@ -271,8 +272,11 @@ def _result(
                 "pair": None,
                 "strict": False,
             },
+            configuration_sha256="5e" * 32,
         ),
-        images=ImageFacts("images/", used + len(skipped), used, skipped, "per_image.csv"),
+        images=ImageFacts(
+            "images/", used + len(skipped), used, skipped, "per_image.csv", "1a" * 32
+        ),
         preprocessing=(
             PreprocessingField("size", "224 x 224", "model input shape"),
             PreprocessingField("resize", "256, bilinear", "--preset torchvision"),
@@ -353,9 +357,69 @@ RELEVANCE = RelevanceFacts(
 )
 
 
+GATES = (
+    GateOutcome(
+        "nc=30%",
+        "nc",
+        "unit",
+        None,
+        "ratio",
+        "at least",
+        0.3,
+        None,
+        0.4519,
+        True,
+        "nc (units) is 45.19 %, at least 30 % was asked for.",
+        "command line",
+    ),
+    GateOutcome(
+        'metric = "nc-suite", view = "channel", layers = "relu*", max-drop = 0.02',
+        "nc-suite",
+        "channel",
+        "relu*",
+        "ratio",
+        "at least",
+        0.6,
+        0.62,
+        0.31,
+        False,
+        "nc-suite (channels) of relu_2 is 31.00 %, at least 60 % was asked for.",
+        "pyproject.toml",
+    ),
+    GateOutcome(
+        "dead-channels=0",
+        "dead-channels",
+        "channel",
+        None,
+        "count",
+        "at most",
+        0,
+        None,
+        3,
+        False,
+        "3 of 226 channels never fired, at most 0 may: 3 of relu_3.",
+        "command line",
+    ),
+    GateOutcome(
+        "kmnc=45%",
+        "kmnc",
+        None,
+        None,
+        "ratio",
+        "at least",
+        0.45,
+        None,
+        None,
+        False,
+        "kmnc was not measured: give --profile or --train.",
+        "command line",
+    ),
+)
+
+
 @cache
 def small_result() -> Result:
-    """LeNet-5 on 200 digits: four layers, two skipped images, heat maps of relevance."""
+    """LeNet-5 on 200 digits: four layers, two skipped images, heat maps of relevance, gates."""
     layers = (
         _layer("relu", "conv1.relu", "Relu", (6, 28, 28)),
         _layer("relu_1", "conv2.relu", "Relu", (16, 10, 10)),
@@ -376,7 +440,7 @@ def small_result() -> Result:
     featured = tuple(
         replace(image, relevance=image_relevance(image.index)) for image in result.featured
     )
-    return replace(result, featured=featured, relevance=RELEVANCE)
+    return replace(result, featured=featured, relevance=RELEVANCE, gates=GATES)
 
 
 @cache
@@ -509,14 +573,23 @@ def hostile_result() -> Result:
             {evil: evil},
             evil,
             {evil: evil},
+            evil,
         ),
-        images=ImageFacts(evil, 30, 12, result.images.skipped, evil),
+        images=ImageFacts(evil, 30, 12, result.images.skipped, evil, evil),
         preprocessing=(PreprocessingField(evil, evil, evil),),
         layers=result.layers,
         tables=(broken_table, *result.tables[1:]),
         firing=result.firing,
         featured=featured,
         notes=(*result.notes, Note("no-relevance", evil), Note("relevance-incomplete", evil)),
+        gates=(
+            GateOutcome(
+                evil, evil, None, evil, "ratio", "at least", nan, inf, -inf, False, evil, evil
+            ),
+            GateOutcome(
+                evil, evil, "unit", "", "count", "at most", 1e300, None, None, True, evil, ""
+            ),
+        ),
         relevance=RelevanceFacts(evil, {evil: evil, "x": nan}, evil, evil, {evil: 10**9}),
         importance=(
             importance(evil, math.nan),

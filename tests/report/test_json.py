@@ -65,7 +65,7 @@ def test_the_schema_itself_is_valid_and_complete() -> None:
     for name, record in schema["$defs"].items():
         described[name.replace("_", "").lower()] = record
     kinds = [kind for kind in vars(tree).values() if dataclasses.is_dataclass(kind)]
-    assert len(kinds) == 23
+    assert len(kinds) == 24
     for kind in kinds:
         name = kind.__name__
         short = name.lower().removesuffix("facts").removesuffix("node")
@@ -141,7 +141,7 @@ def test_thumbnails_are_base64() -> None:
 
 def test_unknown_members_are_ignored() -> None:
     stored = strict(json.dumps(small_result()))
-    stored["gates"] = [1, 2, 3]
+    stored["weather"] = [1, 2, 3]
     stored["model"]["colour"] = "blue"
     assert json.loads(stdlib_json.dumps(stored)) == small_result()
 
@@ -187,6 +187,8 @@ def changed(path: str, value: object) -> str:
         (changed("firing.0", []), "firing counts"),
         (changed("firing", []), "0 rows for 4 layers"),
         (changed("run.seconds", {"load": "long"}), "not a number"),
+        (changed("gates.0.passed", 1), "not true or false"),
+        (changed("gates.0.limit", True), "not a number"),
         (changed("images.used", ...), r"images\.used is missing"),
     ],
 )

@@ -10,7 +10,7 @@ import pypdf
 import pytest
 
 from cleanai_onnx.report import pdf
-from cleanai_onnx.report.pdf_charts import color_of
+from cleanai_onnx.report.colormap import color_of
 from cleanai_onnx.report.pdf_sheet import BOTTOM, LEFT, RIGHT, Sheet
 from cleanai_onnx.report.typesetting import Style
 from cleanai_onnx.result import Column, Result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
@@ -78,7 +79,8 @@ def part(first: int, last: int, pair: tuple[int, int] | None = None) -> Part:
         places = tuple(one - first if first <= one < last else None for one in pair)
     made = analyzer(pair=places)
     names = [f"image {index}" for index in range(first, last)]
-    made.update(images()[first:last], names)
+    hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in images()[first:last]]
+    made.update(images()[first:last], names, hashes=hashes)
     names = () if pair is None else [f"image {index}" for index in pair]
     return made.part(made_result(made), positions=last - first, pair=names)
 
@@ -132,7 +134,7 @@ def rows_of(part: Part) -> list[tuple[Any, ...]]:
                 (
                     name,
                     int(rows.indexes[number]),
-                    int(rows.keys[number]),
+                    rows.hashes[number],
                     repr(_kept(model, True)),
                     repr(_kept(of_layers, True)),
                 )

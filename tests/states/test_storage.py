@@ -223,7 +223,7 @@ NOT_FITTING: dict[str, tuple[Callable[[Members], Members], str]] = {
     ),
     "order": (array("images.indexes", np.array([0, 1, 2, 5, 4, 3])), "not in the order"),
     "beyond": (array("images.indexes", np.array([0, 1, 2, 3, 4, 6])), "not in the order"),
-    "fewer images": (array("images.keys", np.zeros(5, np.uint64)), "is wanted"),
+    "fewer images": (array("images.digests", np.zeros((5, 32), np.uint8)), "is wanted"),
     "name lengths": (
         array("images.name_lengths", np.full(6, 10**6, np.uint32)),
         "names are cut short",
