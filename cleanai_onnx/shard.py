@@ -154,6 +154,7 @@ def main() -> int:
     # What libraries print must not get between the lines of JSON.
     lines = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    # Nobody but the parent, which is this program too, writes to this pipe.
     job: Job = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -34,6 +34,9 @@ examples:
   cleanai-onnx model.onnx test/ --profile model.profile
   cleanai-onnx model.onnx test/ --train train/
   cleanai-onnx combine a.profile b.profile -o all.profile
+  cleanai-onnx model.onnx part1/ --state 1.state
+  cleanai-onnx combine 1.state 2.state -o reports/
+  cleanai-onnx model.onnx images/ --checkpoint kept
   cleanai-onnx model.onnx test/ --subset keep.txt
   cleanai-onnx model.onnx test/ --report html --report junit:results.xml
   cleanai-onnx model.onnx test/ --fail-under nc=30%,dead-channels=0

@@ -44,6 +44,7 @@ def found(path: Path) -> dict[str, Any]:
         "featured": featured,
         "skipped": result["images"]["skipped"],
         "used": result["images"]["used"],
+        "manifest": result["images"]["manifest_sha256"],
     }
 
 
