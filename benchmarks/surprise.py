@@ -1,16 +1,19 @@
 """Distance-based surprise beside the products of matrices that it cannot do without.
 
 The limit are the BLAS products (numpy, float32) of the very searches: of the test traces with the
-training traces of their class, and of the neighbours so found with all training traces. The peer
+training traces of their class, and of the neighbours so found with all training traces; once in
+large blocks, and once in the small batches in which an analysis measures its images. The peer
 takes differences in a loop over the test traces, as the papers' programs do; it is measured on a
-slice and extrapolated openly. All are interleaved in one process.
+slice and extrapolated openly. All are interleaved in one process; printed are medians of the times,
+and of the ratios within a round.
 
-    python benchmarks/surprise.py [--test 10000] [--train 50000] [--columns 128] [--rounds 3]
+    python benchmarks/surprise.py [--test 10000] [--train 50000] [--columns 128] [--classes 10]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import statistics
 import time
@@ -21,7 +24,6 @@ import numpy as np
 
 from cleanai_onnx.surprise import ClassDensity, NearestTraces
 
-CLASSES = 10
 SLICE = 50
 BLOCK = 256
 BATCH = 32
@@ -34,20 +36,23 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def traces_of(rng: np.random.Generator, count: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+def traces_of(
+    rng: np.random.Generator, count: int, columns: int, kinds: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return rectified values around one centre for each class, and the classes."""
-    classes = rng.integers(0, CLASSES, count)
-    centres = np.random.default_rng(7).normal(size=(CLASSES, columns))
+    classes = rng.integers(0, kinds, count)
+    centres = np.random.default_rng(7).normal(size=(kinds, columns))
     values = centres[classes] + rng.normal(size=(count, columns))
     return np.maximum(values, 0).astype(np.float32), classes
 
 
-def products(train: np.ndarray, test: np.ndarray) -> None:
+def products(train: np.ndarray, test: np.ndarray, block: int) -> None:
     """Multiply all training traces with blocks of test traces, and do nothing with it."""
-    buffer = np.empty((len(train), BLOCK), np.float32)
-    for first in range(0, len(test), BLOCK):
-        block = test[first : first + BLOCK]
-        np.matmul(train, block.T, out=buffer[:, : len(block)])
+    buffer = np.empty(len(train) * block, np.float32)
+    for first in range(0, len(test), block):
+        some = test[first : first + block]
+        out = buffer[: len(train) * len(some)].reshape(len(train), len(some))
+        np.matmul(train, some.T, out=out)
 
 
 def loops(train: np.ndarray, classes: np.ndarray, test: np.ndarray, predicted: np.ndarray) -> None:
@@ -64,47 +69,50 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=10_000)
     parser.add_argument("--train", type=int, default=50_000)
     parser.add_argument("--columns", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     rng = np.random.default_rng(0)
-    train, classes = traces_of(rng, arguments.train, arguments.columns)
-    test, predicted = traces_of(rng, arguments.test, arguments.columns)
+    train, classes = traces_of(rng, arguments.train, arguments.columns, arguments.classes)
+    test, predicted = traces_of(rng, arguments.test, arguments.columns, arguments.classes)
     print(
-        f"{platform.machine()}, numpy {np.__version__}; {arguments.test:,} test x "
-        f"{arguments.train:,} training traces of {arguments.columns}"
+        f"{platform.machine()}, load {os.getloadavg()[0]:.1f}, numpy {np.__version__}; "
+        f"{arguments.test:,} test x {arguments.train:,} training traces of {arguments.columns} "
+        f"in {arguments.classes:,} classes"
     )
-    limits, ours, batches, peers = [], [], [], []
+    own = [(train[classes == one], test[predicted == one]) for one in range(arguments.classes)]
     parts = [slice(first, first + BATCH) for first in range(0, len(test), BATCH)]
+    limit, small = "limit: the products of both searches", f"limit in batches of {BATCH}"
+    times: dict[str, list[float]] = {}
+
+    def add(name: str, taken: float) -> None:
+        times.setdefault(name, []).append(taken)
+
+    NearestTraces(train, classes).surprise(test, predicted)  # compiles
     for _ in range(arguments.rounds):
         whole, parted = NearestTraces(train, classes), NearestTraces(train, classes)
-        ours.append(seconds(partial(whole.surprise, test, predicted)))
+        add("ours, in one call", seconds(partial(whole.surprise, test, predicted)))
         # A neighbour is looked at once, however many test traces have it.
         neighbours = test[: whole.neighbours]
-        limits.append(
-            seconds(partial(products, train, neighbours))
-            + sum(
-                seconds(partial(products, train[classes == label], test[predicted == label]))
-                for label in range(CLASSES)
-            )
-        )
-        batches.append(sum(seconds(partial(parted.surprise, test[p], predicted[p])) for p in parts))
-        few = partial(loops, train, classes, test[:SLICE], predicted[:SLICE])
-        peers.append(seconds(few) * len(test) / SLICE)
-    limit = statistics.median(limits)
-    for name, times in (
-        ("limit: the products of both searches", limits),
-        ("ours, in one call", ours),
-        (f"ours, in batches of {BATCH}", batches),
-        (f"peer: differences in a loop (from {SLICE} traces)", peers),
-    ):
-        median = statistics.median(times)
-        print(f"  {name:52} {median:8.2f} s   {median / limit:6.2f}")
-    own = train[classes == 0]
-    density = ClassDensity.of(own)
+        taken = seconds(partial(products, train, neighbours, BLOCK))
+        add(limit, taken + sum(seconds(partial(products, *pair, BLOCK)) for pair in own))
+        ours = [seconds(partial(parted.surprise, test[p], predicted[p])) for p in parts]
+        add(f"ours, in batches of {BATCH}", sum(ours))
+        # A batch has a few traces of each class.
+        few = max(BATCH // arguments.classes, 1)
+        taken = seconds(partial(products, train, neighbours, BATCH))
+        add(small, taken + sum(seconds(partial(products, *pair, few)) for pair in own))
+        call = partial(loops, train, classes, test[:SLICE], predicted[:SLICE])
+        add(f"peer: differences in a loop (from {SLICE})", seconds(call) * len(test) / SLICE)
+    for name, each in times.items():
+        against = small if "batches" in name else limit
+        ratio = statistics.median(a / b for a, b in zip(each, times[against], strict=True))
+        print(f"  {name:45} {statistics.median(each):8.2f} s   {ratio:6.2f}")
+    traces, queries = own[0]
+    density = ClassDensity.of(traces)
     assert density is not None
-    of_class = test[predicted == 0]
-    taken = seconds(lambda: density.surprise(of_class))
-    print(f"  lsa and mdsa of {len(of_class):,} traces, {len(own):,} of their class: {taken:.2f} s")
+    taken = seconds(lambda: density.surprise(queries))
+    print(f"  lsa and mdsa of {len(queries):,}, {len(traces):,} of their class: {taken:.2f} s")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from cleanai_onnx._version import __version__
 if TYPE_CHECKING:
     from cleanai_onnx.analysis import analyze
     from cleanai_onnx.analyzer import Analyzer
+    from cleanai_onnx.asserting import assert_coverage
     from cleanai_onnx.combining import combine
     from cleanai_onnx.comparing import compare
     from cleanai_onnx.coverage import Parameters, ProfileParameters
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
         OutputError,
         UsageError,
     )
+    from cleanai_onnx.exploration.record import Exploration
+    from cleanai_onnx.exploring import ExplorationOptions, explore
+    from cleanai_onnx.inspecting import inspect, inspect_models
     from cleanai_onnx.profiles import Profile
     from cleanai_onnx.profiles import load as load_profile
     from cleanai_onnx.profiles import merge as merge_profiles
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.relevance import Attribution, Explainer, attribute
     from cleanai_onnx.report import read as load_result
     from cleanai_onnx.result import Result
+    from cleanai_onnx.tracking import log_to_mlflow
     from cleanai_onnx.validation import diff
 
 __all__ = [
@@ -44,6 +49,8 @@ __all__ = [
     "Attribution",
     "CleanAIError",
     "Explainer",
+    "Exploration",
+    "ExplorationOptions",
     "ImageError",
     "ModelError",
     "OutputError",
@@ -54,13 +61,18 @@ __all__ = [
     "UsageError",
     "__version__",
     "analyze",
+    "assert_coverage",
     "attribute",
     "combine",
     "compare",
     "diff",
+    "explore",
+    "inspect",
+    "inspect_models",
     "learn",
     "load_profile",
     "load_result",
+    "log_to_mlflow",
     "merge_profiles",
     "save_profile",
 ]
@@ -69,16 +81,23 @@ _HOMES = {
     "Analyzer": ("cleanai_onnx.analyzer", "Analyzer"),
     "analyze": ("cleanai_onnx.analysis", "analyze"),
     "combine": ("cleanai_onnx.combining", "combine"),
+    "assert_coverage": ("cleanai_onnx.asserting", "assert_coverage"),
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),
     "Profile": ("cleanai_onnx.profiles", "Profile"),
+    "inspect": ("cleanai_onnx.inspecting", "inspect"),
+    "inspect_models": ("cleanai_onnx.inspecting", "inspect_models"),
     "learn": ("cleanai_onnx.profiling", "learn"),
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),
     "save_profile": ("cleanai_onnx.profiles", "save"),
+    "Exploration": ("cleanai_onnx.exploration.record", "Exploration"),
+    "ExplorationOptions": ("cleanai_onnx.exploring", "ExplorationOptions"),
+    "explore": ("cleanai_onnx.exploring", "explore"),
     "compare": ("cleanai_onnx.comparing", "compare"),
     "diff": ("cleanai_onnx.validation", "diff"),
     "Result": ("cleanai_onnx.result", "Result"),
+    "log_to_mlflow": ("cleanai_onnx.tracking", "log_to_mlflow"),
     "load_result": ("cleanai_onnx.report", "read"),
     **{
         name: ("cleanai_onnx.relevance", name) for name in ("Attribution", "Explainer", "attribute")

@@ -31,6 +31,7 @@ from cleanai_onnx.states.images import scratch
 from cleanai_onnx.states.storage import save as save_state
 
 if TYPE_CHECKING:
+    from cleanai_onnx import graph
     from cleanai_onnx.graph import ModelProto
 
 __all__ = ["analyze"]
@@ -157,23 +158,28 @@ def analyze(
         if subset:
             raise UsageError(
                 "--state does not keep what --subset needs: give one of them, and find the subset "
-                "in a run over all images."
+                "in a run over all images.",
+                slug="subset",
             )
-        check_destination(state)
+        check_destination(state, "--state")
     if checkpoint is not None and subset:
         raise UsageError(
             "--checkpoint does not keep what --subset needs: give one of them, and find the subset "
-            "in a run that is not interrupted."
+            "in a run that is not interrupted.",
+            slug="subset",
         )
     if checkpoint is not None and not are_paths(images):
         raise UsageError(
-            "a checkpoint needs images of a folder or a file, not batches of your own."
+            "a checkpoint needs images of a folder or a file, not batches of your own.",
+            slug="checkpoint",
         )
     spread = workers is not None and workers > 1
     if spread and (subset or checkpoint is not None or not are_paths(images)):
         other = "--subset" if subset else "batches of your own"
         other = "--checkpoint" if checkpoint is not None else other
-        raise UsageError(f"--workers does not go together with {other}: leave one of them out.")
+        raise UsageError(
+            f"--workers does not go together with {other}: leave one of them out.", slug="workers"
+        )
     if train is not None and profile is not None:
         raise UsageError("--train learns what --profile has: give one of them.")
     if learning and train is None:
@@ -202,7 +208,9 @@ def analyze(
         # Before anything is learnt, which may take hours.
         suite = inputs.discover(images, limit, seed)  # type: ignore[arg-type]
         if pair is not None and (isinstance(pair, str) or len(pair) != 2):
-            raise UsageError(f"pair must be the names of two images, not {pair!r}.")
+            raise UsageError(
+                f"pair must be the names of two images, not {pair!r}.", slug="image-name"
+            )
         if pair is not None:
             # Where parts of a suite are measured, another part may have an image of the pair.
             first, second = (
@@ -211,9 +219,14 @@ def analyze(
             )
             positions = first, second
         if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
-            raise UsageError("--subset lists a path a line; the path of an image here has several.")
+            raise UsageError(
+                "--subset lists a path a line; the path of an image here has several.",
+                slug="subset",
+            )
     elif pair is not None:
-        raise UsageError("pair names images of a folder; batches of your own have no names.")
+        raise UsageError(
+            "pair names images of a folder; batches of your own have no names.", slug="image-name"
+        )
     if train is not None:
         options["train"] = _described(train)
         options |= learning or {}
@@ -254,7 +267,13 @@ def analyze(
         if profile is not None:
             require_same_preprocessing(profile, resolved.fields)
         explained = partial(
-            _explained, analyzer, suite, resolved.preprocessing, running if relevance else None
+            _explained,
+            analyzer,
+            # With its bytes, which the analyzer lets go when it has a session.
+            analyzer.model if relevance else None,
+            suite,
+            resolved.preprocessing,
+            running,
         )
         if spread:
             assert workers is not None
@@ -337,18 +356,19 @@ def analyze(
 
 def _explained(
     analyzer: Analyzer,
+    model: graph.Model | None,
     suite: inputs.Suite,
     preprocessing: inputs.Preprocessing | inputs.Unchanged,
-    running: Mapping[str, Any] | None,
+    running: Mapping[str, Any],
     result: Result,
 ) -> Result:
-    """Add heat maps of relevance, where they are wanted: `running` says how the model is run."""
-    if running is None:
+    """Add heat maps of relevance, where a model to explain is given."""
+    if model is None:
         return result
     with analyzer.record.phase("relevance"):
         result = with_relevance(
             result,
-            analyzer.model,
+            model,
             suite,
             preprocessing,
             input_name=analyzer.image_input.name,
@@ -391,8 +411,10 @@ def _described(images: Any) -> str | list[str]:
 def _check_subset_file(path: str | Path) -> None:
     """Refuse what cannot be written, or could not be given as images again."""
     if Path(path).suffix.lower() != ".txt":
-        raise UsageError(f"--subset must name a .txt file, not {str(path)[-100:]!a}.")
-    check_destination(path)
+        raise UsageError(
+            f"--subset must name a .txt file, not {str(path)[-100:]!a}.", slug="subset"
+        )
+    check_destination(path, "--subset")
 
 
 def _path(suite: inputs.Suite, index: int) -> str:
@@ -407,4 +429,5 @@ def _path(suite: inputs.Suite, index: int) -> str:
 
 
 def _list(path: str | Path, lines: Iterable[str]) -> None:
-    replace_file(path, b"".join(os.fsencode(line) + b"\n" for line in lines))
+    content = b"".join(os.fsencode(line) + b"\n" for line in lines)
+    replace_file(path, content, "--subset")

@@ -117,9 +117,11 @@ class Analyzer:
         if pair is not None and not (
             len(pair) == 2 and all(one is None or is_whole(one, 0) for one in pair)
         ):
-            raise UsageError(f"pair must be the positions of two images, not {pair!r}.")
+            raise UsageError(
+                f"pair must be the positions of two images, not {pair!r}.", slug="image-name"
+            )
         if pair is not None and pair[0] == pair[1] is not None:
-            raise UsageError("--pair needs two different images.")
+            raise UsageError("--pair needs two different images.", slug="image-name")
         self.record = RunRecord()
         self._source = model
         self.parameters = parameters or Parameters()

@@ -62,7 +62,7 @@ def limited(
             "as they are."
         )
     if limit is not None and limit < 1:
-        raise UsageError(f"limit must be at least 1, not {limit}.")
+        raise UsageError(f"limit must be at least 1, not {limit}.", slug="option-value")
     return _limited(_as_batches(images), limit)
 
 

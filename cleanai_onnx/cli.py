@@ -31,6 +31,8 @@ def run() -> int:
     """
     # Each batch leaves few objects behind and no cycles among its arrays.
     gc.set_threshold(100_000, 50, 100)
+    if "_ARGCOMPLETE" in os.environ:
+        commands.find("completion").answer()
     code: list[int] = []
     # Registered first, it is called last: after the threads ended and all others were called.
     atexit.register(_end_at_once, code)
@@ -88,9 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _explained(error: Exception) -> tuple[str, int]:
     """Return what an error means to the user, and the exit code."""
     if isinstance(error, CleanAIError):
-        return f"error: {harmless(str(error))}", error.exit_code
+        return f"error: {harmless(str(error))} [{error.slug}]", error.exit_code
     if isinstance(error, MemoryError):
-        return "error: out of memory; use a smaller --batch-size, or fewer --taps.", 3
+        return "error: out of memory; use a smaller --batch-size, or fewer --taps. [memory]", 3
     text = harmless(" ".join(f"{type(error).__name__}: {error}".split())[:300])
     return (
         f"internal error: {text}\nThis is a bug. Please report it with the output of the same "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from cleanai_onnx import inputs, runtime
 from cleanai_onnx.analyzer import Adjacency, Analyzer
+from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters
 from cleanai_onnx.difference import Comparison, Disagreement
 from cleanai_onnx.errors import ImageError
@@ -21,7 +23,8 @@ from cleanai_onnx.result import ImageFacts, Result, SkippedImage
 from cleanai_onnx.runner import classes_of
 from cleanai_onnx.validation.gate import Gate, gates_of
 from cleanai_onnx.validation.judging import judge
-from cleanai_onnx.validation.outputs import COLUMNS, OutputComparison, Rows
+from cleanai_onnx.validation.meeting import Meeting
+from cleanai_onnx.validation.outputs import COLUMNS, OutputComparison
 from cleanai_onnx.validation.side_by_side import diff
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ __all__ = ["compare"]
 def compare(
     old: str | Path | bytes | ModelProto,
     new: str | Path | bytes | ModelProto,
-    images: str | Path | Sequence[str | Path],
+    images: str | Path | Sequence[str | Path] | np.ndarray | Iterable[Any],
     *,
     parameters: Parameters | None = None,
     taps: Sequence[str] = ("activations",),
@@ -64,7 +67,7 @@ def compare(
     ----------
     old, new : path, bytes or onnx.ModelProto
         `old` is what the differences are relative to.
-    images : path, glob pattern, or several of them
+    images : path, glob pattern, several of them, array, or iterable of batches
         As for `cleanai_onnx.analyze`, and so are the other parameters.
     per_image : path, optional
         A CSV file to write, with a row for each image: the classes, the differences.
@@ -83,13 +86,19 @@ def compare(
     """
     record = RunRecord()
     wanted = gates_of(gates)
+    becoming: dict[str, Any] = {
+        "preset": preset,
+        "preprocessing": preprocessing,
+        "preprocessing_file": preprocessing_file,
+        "preprocessing_config": preprocessing_config,
+    }
     with record.phase("all"), ExitStack() as stack:
-        suite = inputs.discover(images, limit, seed)
+        suite = inputs.discover(images, limit, seed) if are_paths(images) else None  # type: ignore[arg-type]
         table = None
         if per_image is not None:
             table = ImageTable(per_image, COLUMNS)
             stack.callback(table.discard)
-        meeting = _Meeting(table)
+        meeting = Meeting(table)
         sides = []
         for model, sink in ((old, meeting.old), (new, meeting.new)):
             analyzer = stack.enter_context(
@@ -106,24 +115,18 @@ def compare(
                     outputs=sink,
                 )
             )
-            how = resolve(
-                analyzer.image_input,
-                analyzer.model.metadata,
-                model,
-                suite,
-                preset=preset,
-                preprocessing=preprocessing,
-                preprocessing_file=preprocessing_file,
-                preprocessing_config=preprocessing_config,
-            )
+            how = None
+            if suite is not None:
+                metadata = analyzer.model.metadata
+                how = resolve(analyzer.image_input, metadata, model, suite, **becoming)
             sides.append(_Side(analyzer, how))
-        once = sides[0].how.preprocessing == sides[1].how.preprocessing
-        skipped = _feed(sides, suite, meeting, once=once, strict=strict, progress=progress)
+        once = sides[0].takes_what(sides[1])
+        if suite is None:
+            _feed_batches(sides, limited(images, limit, becoming.values()), meeting)
+        else:
+            _feed(sides, suite, meeting, once=once, strict=strict, progress=progress)
         options = {"limit": limit, "seed": seed, "strict": strict, "preset": preset}
-        results = [
-            side.result(suite, skipped_by, options)
-            for side, skipped_by in zip(sides, skipped, strict=True)
-        ]
+        results = [side.result(suite, options) for side in sides]
         if table is not None:
             table.finish()
     outputs = meeting.comparison
@@ -133,8 +136,8 @@ def compare(
         outputs=agreement,
         outputs_remark=meeting.remark,
         disagreements=() if outputs is None else tuple(_disagreements(outputs, suite)),
-        found=suite.found,
-        skipped=tuple(dict.fromkeys((*skipped[0], *skipped[1]))),
+        found=results[0].images.found,
+        skipped=tuple(dict.fromkeys(image for side in sides for image in side.skipped)),
         decoded_once=once,
         device=results[0].run.device,
         seconds=record.spent["all"],
@@ -145,19 +148,32 @@ def compare(
 
 
 class _Side:
-    """One of the models, and how images become its inputs."""
+    """One of the models, how images become its inputs, and those that could not."""
 
-    def __init__(self, analyzer: Analyzer, how: inputs.ResolvedPreprocessing) -> None:
-        self.analyzer, self.how = analyzer, how
+    def __init__(self, analyzer: Analyzer, how: inputs.ResolvedPreprocessing | None) -> None:
+        self.analyzer, self._how = analyzer, how
+        self.skipped: tuple[SkippedImage, ...] = ()
 
-    def result(
-        self, suite: inputs.Suite, skipped: tuple[SkippedImage, ...], options: Mapping[str, Any]
-    ) -> Result:
+    @property
+    def preprocessing(self) -> inputs.Preprocessing | inputs.Unchanged:
+        """How images become inputs; batches of a caller's own are inputs already."""
+        assert self._how is not None
+        return self._how.preprocessing
+
+    def takes_what(self, other: _Side) -> bool:
+        """Return whether both models take the same inputs."""
+        if self._how is None or other._how is None:
+            return True
+        return self._how.preprocessing == other._how.preprocessing
+
+    def result(self, suite: inputs.Suite | None, options: Mapping[str, Any]) -> Result:
         """Return what was measured."""
+        if suite is None or self._how is None:
+            return self.analyzer.result(options=options)
         return self.analyzer.result(
-            images=ImageFacts(suite.source, suite.found, self.analyzer.inputs, skipped),
-            preprocessing=self.how.fields,
-            notes=self.how.notes,
+            images=ImageFacts(suite.source, suite.found, self.analyzer.inputs, self.skipped),
+            preprocessing=self._how.fields,
+            notes=self._how.notes,
             options=options,
         )
 
@@ -165,25 +181,25 @@ class _Side:
 def _feed(
     sides: Sequence[_Side],
     suite: inputs.Suite,
-    meeting: _Meeting,
+    meeting: Meeting,
     *,
     once: bool,
     strict: bool,
     progress: Progress | None,
-) -> tuple[tuple[SkippedImage, ...], tuple[SkippedImage, ...]]:
-    """Give all images to both models, batch by batch; return what each could not use."""
+) -> None:
+    """Give all images to both models, batch by batch."""
     for side in sides:
-        side.analyzer.prepare(side.how.preprocessing.item_shape, most=len(suite))
+        side.analyzer.prepare(side.preprocessing.item_shape, most=len(suite))
     size = max(side.analyzer.batch_size for side in sides)
     done = progress(len(suite)) if progress is not None else None
     with ExitStack() as stack:
         streams = [
-            stack.enter_context(inputs.stream(suite, side.how.preprocessing, size, strict=strict))
+            stack.enter_context(inputs.stream(suite, side.preprocessing, size, strict=strict))
             for side in (sides[:1] if once else sides)
         ]
         for side in sides:
             side.analyzer.start()
-        meeting.begin(*(side.analyzer for side in sides))
+        _begin(meeting, sides)
         for batches in _in_step(streams):
             # Where one stream serves both, both get its batch.
             for number, batch in enumerate(batches * 2 if once else batches):
@@ -194,86 +210,55 @@ def _feed(
             meeting.compare()
             if done is not None:
                 done(min(one.used + len(one.skipped) for one in streams))
-        return streams[0].skipped, streams[-1].skipped
+        for side, stream in zip(sides, streams * 2 if once else streams, strict=True):
+            side.skipped = stream.skipped
+
+
+def _feed_batches(
+    sides: Sequence[_Side],
+    batches: Iterable[tuple[np.ndarray, np.ndarray | None]],
+    meeting: Meeting,
+) -> None:
+    """Give batches of a caller's own to both models."""
+    for given, _ in batches:
+        data = np.atleast_1d(given)
+        if not len(data):
+            continue
+        first = sides[0].analyzer.inputs
+        indexes = range(first, first + len(data))
+        names = [f"input {index}" for index in indexes]
+        if not first:
+            for side in sides:
+                side.analyzer.prepare(data.shape[1:])
+                side.analyzer.start()
+            _begin(meeting, sides)
+        for number, side in enumerate(sides):
+            side.analyzer.update(data, names, indexes)
+            meeting.passed(number, names, indexes)
+        meeting.compare()
+
+
+def _begin(meeting: Meeting, sides: Sequence[_Side]) -> None:
+    old, new = (side.analyzer.output for side in sides)
+    meeting.begin(old, new, None if old is None else classes_of(old))
 
 
 def _in_step(streams: Sequence[inputs.BatchStream]) -> Iterator[list[inputs.Batch | None]]:
-    """Yield a batch of each stream at a time; None of one that has ended before the others."""
-    while any(batches := [next(stream, None) for stream in streams]):
+    """Yield the next batch of each stream that is not ahead of another; None for those that are.
+
+    A stream that skips images gets ahead: what it has seen waits for the others, and must not grow.
+    """
+    last: list[float] = [-1] * len(streams)
+    while (behind := min(last)) < math.inf:
+        batches: list[inputs.Batch | None] = [None] * len(streams)
+        for number, stream in enumerate(streams):
+            if last[number] == behind:
+                batch = batches[number] = next(stream, None)
+                last[number] = math.inf if batch is None else batch.indexes[-1]
         yield batches
 
 
-class _Meeting:
-    """Where the outputs of two models for the same image meet, in whatever batches they come.
-
-    An image that one of them skipped is left out once both have gone past it, so that no more is
-    kept than a few batches.
-    """
-
-    def __init__(self, table: ImageTable | None) -> None:
-        self._table = table
-        self._waiting: tuple[dict[int, np.ndarray], dict[int, np.ndarray]] = ({}, {})
-        self._names: dict[int, str] = {}
-        self._last = [-1, -1]
-        self.comparison: OutputComparison | None = None
-        self.remark = ""
-
-    def begin(self, old: Analyzer, new: Analyzer) -> None:
-        """Learn what the outputs are."""
-        first, second = old.output, new.output
-        if first is None or second is None:
-            which = "both models" if first is second else "a model"
-            self.remark = f"the first output of {which} is not one of numbers that can be measured"
-        elif first.shape != second.shape:
-            self.remark = (
-                f"the first outputs have different shapes, {list(first.shape)} and "
-                f"{list(second.shape)}"
-            )
-        else:
-            self.comparison = OutputComparison(
-                first.name, second.name, first.shape, classes_of(first)
-            )
-
-    def old(self, values: np.ndarray, indexes: Sequence[int]) -> None:
-        """Take outputs of the old model."""
-        self._take(0, values, indexes)
-
-    def new(self, values: np.ndarray, indexes: Sequence[int]) -> None:
-        """Take outputs of the new model."""
-        self._take(1, values, indexes)
-
-    def _take(self, side: int, values: np.ndarray, indexes: Sequence[int]) -> None:
-        if self.comparison is not None:
-            # A copy, because the next run overwrites the values.
-            self._waiting[side].update(zip(indexes, np.array(values), strict=True))
-
-    def passed(self, side: int, names: Sequence[str], indexes: Sequence[int]) -> None:
-        """Learn the names of images that a side has seen; it sees none before them any more."""
-        self._names.update(zip(indexes, names, strict=True))
-        self._last[side] = indexes[-1]
-
-    def compare(self) -> None:
-        """Compare what both have, and forget what cannot come any more."""
-        old, new = self._waiting
-        both = sorted(old.keys() & new.keys())
-        if both:
-            assert self.comparison is not None
-            rows = Rows(
-                [self._names[index] for index in both],
-                both,
-                np.stack([old[index] for index in both]),
-                np.stack([new[index] for index in both]),
-            )
-            found = self.comparison.add(rows)
-            if self._table is not None:
-                self._table.add(rows.names, rows.indexes, found)
-        past = min(self._last)
-        for kept in (old, new, self._names):
-            for index in [index for index in kept if index <= past]:
-                del kept[index]
-
-
-def _disagreements(outputs: OutputComparison, suite: inputs.Suite) -> Iterator[Disagreement]:
+def _disagreements(outputs: OutputComparison, suite: inputs.Suite | None) -> Iterator[Disagreement]:
     for one in outputs.worst:
         index = -one.before
         finite = not one.not_finite
@@ -284,7 +269,7 @@ def _disagreements(outputs: OutputComparison, suite: inputs.Suite) -> Iterator[D
             new_class=None if one.classes is None else one.classes[1],
             difference=one.difference if finite else None,
             relative=one.relative if finite and np.isfinite(one.relative) else None,
-            thumbnail=_thumbnail(suite, index),
+            thumbnail=None if suite is None else _thumbnail(suite, index),
         )
 
 

@@ -22,8 +22,11 @@ from cleanai_onnx.errors import UsageError, harmless
 from cleanai_onnx.formats import FORMATS, nearest_format
 
 __all__ = [
+    "ALL",
     "CONVERSION",
     "EXPLANATION",
+    "EXPLORATION",
+    "INSPECTION",
     "LEARNING",
     "OPTIONS",
     "SCALING",
@@ -54,6 +57,8 @@ Group = Literal[
     "run",
     "conversion",
     "explanation",
+    "inspection",
+    "exploration",
     "learning",
 ]
 
@@ -87,6 +92,11 @@ class Option:
     help: str
     metavar: str | tuple[str, ...] | None
     many: int = 1
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that the value can be, where these are all there are; otherwise empty."""
+        return self.parse.choices if isinstance(self.parse, _OneOf) else ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +197,20 @@ def _positive(value: Any) -> float:
     return number
 
 
+def _portion(value: Any) -> float:
+    number = _number(value)
+    if not 0 < number < 1:
+        raise ValueError("must be a number between 0 and 1")
+    return number
+
+
+def _share(value: Any) -> float:
+    number = _number(value)
+    if not 0 < number <= 1:
+        raise ValueError("must be a number above 0 and at most 1")
+    return number
+
+
 def _target(value: Any) -> str | int:
     if value in ("predicted", "output"):
         return str(value)
@@ -237,13 +261,20 @@ def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def _one_of(*choices: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
+@dataclass(frozen=True)
+class _OneOf:
+    """Takes one of some words, which the completion of shells can ask for."""
+
+    choices: tuple[str, ...]
+
+    def __call__(self, value: Any) -> str:
+        if value not in self.choices:
+            raise ValueError(f"must be one of {', '.join(self.choices)}")
         return str(value)
 
-    return parse
+
+def _one_of(*choices: str) -> _OneOf:
+    return _OneOf(choices)
 
 
 def _list(value: Any) -> tuple[str, ...]:
@@ -309,6 +340,25 @@ def _span(value: Any) -> tuple[int, int]:
     if low > high:
         raise ValueError(problem)
     return low, high
+
+
+def _two_whole(value: Any, separator: str, least: int, problem: str) -> tuple[int, int]:
+    items = value.split(separator) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or len(items) != 2:
+        raise ValueError(problem)
+    try:
+        one, other = (_whole(least)(item) for item in items)
+    except ValueError:
+        raise ValueError(problem) from None
+    return one, other
+
+
+def _rectangle(value: Any) -> tuple[int, int]:
+    return _two_whole(value, "x", 1, "must be height and width in pixels such as 10x10")
+
+
+def _place(value: Any) -> tuple[int, int]:
+    return _two_whole(value, ",", 0, "must be a row and a column, from 0, such as 3,5")
 
 
 def _bounds(value: Any) -> tuple[float, float]:
@@ -386,6 +436,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("attest", _attestation, None, "output",
            "also write an unsigned in-toto statement of the result, for cosign to sign; PATH is a "
            ".json file", "PATH"),
+    Option("mlflow", _switch, False, "output",
+           "log metrics, settings and reports to the active MLflow tracking store", None),
     Option("per-image", _switch, False, "output",
            "also write each image's figures for each layer (CSV)", None),
     Option("subset", _text, None, "output",
@@ -399,9 +451,15 @@ OPTIONS: tuple[Option, ...] = (
            "there after it was killed", "DIR"),
     Option("checkpoint-every", _every, None, "output",
            "how often: after so many images (500) or seconds (60s; default: 30s)", "N|Ts"),
+    Option("workers", _whole(1), None, "output",
+           "spread the images over so many processes (default: one)", "N"),
+    Option("allow-partial", _switch, False, "output",
+           "go on without the images of a worker that died three times", None),
     Option("no-relevance", _switch, False, "output",
            "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),
+    Option("verbose", _switch, False, "output",
+           "say what is being done, and how long it took, on standard error", None),
     Option("no-progress", _switch, False, "output", "show no progress bar", None),
     Option("taps", _list, ("activations",), "model",
            "what to measure: activations, last-call (one for each module, as CleanAI does), "
@@ -465,8 +523,10 @@ OPTIONS: tuple[Option, ...] = (
            "buckets of lsc and dsc: equal parts from no surprise to the bound", "N"),
     Option("surprise-bounds", _bounds, (2000.0, 2.0), "metrics",
            "the largest surprise that lsc and dsc have a bucket for: 2000,2", "LSA,DSA"),
-    Option("compat", _one_of("none", "deepimportance-2020"), "none", "metrics",
-           "also measure idc as the authors' code of 2020 did: deepimportance-2020", "WHAT"),
+    Option("compat", _one_of("none", "deepimportance-2020", "deepxplore"), "none",
+           "metrics",
+           "also measure idc as the authors' code of 2020 did: deepimportance-2020; or explore as "
+           "DeepXplore's code does, which leaves valid pixels: deepxplore", "WHAT"),
     Option("fail-under", _list, (), "gates",
            "end with exit code 1 where a limit is not kept: nc=30%,kmnc/channel=45%, and "
            "dead-channels=0 or lsa=50 at most; more forms in a file's table of gates", "LIST"),
@@ -474,10 +534,6 @@ OPTIONS: tuple[Option, ...] = (
            "the JSON of an earlier analysis, for gates that limit a change", "FILE"),
     Option("device", _one_of("auto", "cpu", "cuda"), "auto", "run", "auto, cpu or cuda", "DEVICE"),
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
-    Option("workers", _whole(1), None, "run",
-           "spread the images over so many processes (default: one)", "N"),
-    Option("allow-partial", _switch, False, "run",
-           "go on without the images of a worker that died three times", None),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
 )  # fmt: skip
 
@@ -538,14 +594,85 @@ LEARNING: tuple[Option, ...] = (
 )  # fmt: skip
 """Options of the command ``profile`` alone."""
 
+INSPECTION: tuple[Option, ...] = (
+    Option("hypotheses", _names, (), "inspection",
+           "a table (.csv or .parquet) with the column image and a column for each hypothesis; may "
+           "be repeated", "FILE"),
+    Option("functions", _list, (), "inspection",
+           "built-in hypotheses: folders (the classes), brightness, contrast, edge-density, "
+           "saturation, dominant-hue, high-frequency", "LIST"),
+    Option("masks", _text, None, "inspection",
+           "a folder with a folder of mask images for each concept", "DIR"),
+    Option("measures", _list, ("pearson", "spearman", "auc", "iou"), "inspection",
+           "pearson, spearman, mean-difference, cohens-d, auc, jaccard, mutual-information, iou, "
+           "logistic-l1, probe (default: pearson,spearman,auc,iou)", "LIST"),
+    Option("also", _names, (), "inspection",
+           "another model, to compare side by side; may be repeated", "MODEL"),
+    Option("error", _tolerance, 0.0, "inspection",
+           "stop when all scores are within X of those on all images (default: 0, exact)", "X"),
+    Option("min-inputs", _whole(2), 256, "inspection",
+           "see at least N images before that (default: 256)", "N"),
+    Option("keep", _whole(2), 10_000, "inspection",
+           "measures of order and fits use a random sample of at most N images (default: 10000)",
+           "N"),
+    Option("quantile", _portion, None, "inspection",
+           "share of values that are a neuron's top, for jaccard and iou (default: the share that "
+           "the concept has; network dissection: 0.005)", "Q"),
+    Option("database", _text, None, "inspection",
+           "also add the scores to this DuckDB file", "FILE"),
+)  # fmt: skip
+"""Options of the command ``inspect`` alone; it shares ``view`` and ``layers`` with ``profile``."""
+
+EXPLORATION: tuple[Option, ...] = (
+    Option("objective",
+           _one_of("disagreement", "nc-suite", "nc-suite-scaled", "nbc-suite", "snac", "kmnc",
+                   "idc"),
+           None, "exploration",
+           "what is sought: disagreement (of several models), or with one model what the suite "
+           "lacks of nc-suite (default), nc-suite-scaled, nbc-suite, snac, kmnc or idc", "WHAT"),
+    Option("constraint", _one_of("light", "occlusion", "blackout", "linf", "l2"), "light",
+           "exploration",
+           "which changes are allowed: light (default), occlusion, blackout, linf or l2", "KIND"),
+    Option("step", _positive, None, "exploration",
+           "of each step, as a part of the range from black to white (default: by constraint)",
+           "X"),
+    Option("iterations", _whole(1), None, "exploration",
+           "the most steps from a seed (default: 50)", "N"),
+    Option("radius", _positive, None, "exploration",
+           "of linf and l2, as a part of the range from black to white (default: 0.1, 3)", "X"),
+    Option("patch-size", _rectangle, None, "exploration",
+           "of occlusion and blackout, in pixels (default: 10x10, 6x6)", "HxW"),
+    Option("patch-at", _place, None, "exploration",
+           "first row and column of occlusion's rectangle (default: drawn for each seed)", "Y,X"),
+    Option("target-model", _whole(1), None, "exploration",
+           "which model is to differ from the others, from 1 (default: drawn for each seed)", "N"),
+    Option("apart-weight", _tolerance, 1.0, "exploration",
+           "lambda 1 of DeepXplore: the weight of that model", "X"),
+    Option("coverage-weight", _tolerance, 0.0, "exploration",
+           "lambda 2: the weight of neurons that are not covered, beside disagreement", "X"),
+    Option("neurons-per-model", _switch, False, "exploration",
+           "one such neuron of each model (DeepXplore's code), not one in all (its paper)", None),
+    Option("perturb", _one_of("gaussian", "pixels", "relevant", "fgsm", "bim"), None,
+           "exploration",
+           "do not search: perturb every seed, by noise on all pixels (gaussian), on random or on "
+           "the most relevant ones (pixels, relevant), or by an attack (fgsm, bim)", "KIND"),
+    Option("strength", _positive, None, "exploration",
+           "of the perturbation, as a part of the range from black to white: standard deviation or "
+           "largest change (default: 0.75 on chosen pixels, otherwise 0.3)", "X"),
+    Option("share", _share, 0.02, "exploration",
+           "which part of the pixels is perturbed by pixels and relevant", "X"),
+)  # fmt: skip
+"""Options of the command ``explore`` alone."""
+
 TABLES: tuple[Option, ...] = (
     Option("gates", _gates, {}, "gates",
            "limits by metric, see docs/gates.md; --fail-under comes before it", None),
 )  # fmt: skip
 """Tables of a configuration file, which no flag can hold."""
 
-_ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *LEARNING, *TABLES)
-_BY_NAME = {option.name: option for option in _ALL}
+ALL = (*OPTIONS, *CONVERSION, *EXPLANATION, *EXPLORATION, *INSPECTION, *LEARNING, *TABLES)
+"""Every option of every command; each name is there once."""
+_BY_NAME = {option.name: option for option in ALL}
 
 
 @dataclass(frozen=True)
@@ -576,6 +703,7 @@ def gather(
     arguments: Mapping[str, Any],
     environment: Mapping[str, str] | None = None,
     file: str | Path | None = None,
+    folder: str | Path = "",
 ) -> Settings:
     """Return the settings of a run.
 
@@ -587,7 +715,9 @@ def gather(
         By default that of the process.
     file : path, optional
         A configuration file; by default `cleanai-onnx.toml` or the `[tool.cleanai-onnx]` table of
-        `pyproject.toml` in the current folder.
+        `pyproject.toml` in `folder`.
+    folder : path, optional
+        By default the current one.
 
     Raises
     ------
@@ -595,8 +725,8 @@ def gather(
         If a value cannot be used or a key is unknown; the nearest known one is named.
     """
     environment = os.environ if environment is None else environment
-    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in _ALL}
-    for origin, table in _from_file(file):
+    found: dict[str, Value] = {option.name: Value(option.default, "default") for option in ALL}
+    for origin, table in _from_file(file, folder):
         for key, value in table.items():
             found[key] = Value(parsed(key, value, f"{origin}: {key}"), f"file {origin}")
     for variable, text in sorted(environment.items()):
@@ -621,14 +751,16 @@ def parsed(key: str, value: Any, where: str) -> Any:
     if option is None:
         near = difflib.get_close_matches(key[:40], _BY_NAME, n=1)
         hint = f"; did you mean {_spelt(near[0], where)}?" if near else "."
-        raise UsageError(f"{_shown(where)} is not an option{hint}")
+        raise UsageError(f"{_shown(where)} is not an option{hint}", slug="unknown-option")
     try:
         return option.parse(value)
     except ValueError as error:
         # A flag that may be repeated comes as a list even if it was given once.
         once = where.startswith("--") and isinstance(value, list) and len(value) == 1
         given = value[0] if once else value
-        raise UsageError(f"{_shown(where)} {error}, not {_shown(str(given))!r}.") from None
+        raise UsageError(
+            f"{_shown(where)} {error}, not {_shown(str(given))!r}.", slug="option-value"
+        ) from None
 
 
 def _spelt(name: str, where: str) -> str:
@@ -641,13 +773,13 @@ def _shown(text: str) -> str:
     return harmless(text[:100]) + "…" * (len(text) > 100)
 
 
-def _from_file(file: str | Path | None) -> list[tuple[str, Mapping[str, Any]]]:
+def _from_file(file: str | Path | None, folder: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
     if file is not None:
         if str(file) == "":
             raise UsageError("--config is empty: give the path of a file.")
         return [_read(Path(file))]
     for name in FILES:
-        path = Path(name)
+        path = Path(folder, name)
         if path.is_file():
             origin, table = _read(path)
             if table or path.name != "pyproject.toml":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.errors import UsageError, harmless
+from cleanai_onnx.errors import CleanAIError, UsageError, harmless
 
 __all__ = [
     "UnfitError",
@@ -114,13 +114,16 @@ def add_tree(archive: zipfile.ZipFile, name: str, tree: Mapping[str, Any]) -> No
 
 
 @contextmanager
-def opened(path: str | Path, what: str, remedy: str) -> Iterator[zipfile.ZipFile]:
+def opened(
+    path: str | Path, what: str, remedy: str, refused: Callable[[str], CleanAIError] = UsageError
+) -> Iterator[zipfile.ZipFile]:
     """Open a file; whatever is wrong with it inside is explained as a broken `what`.
 
     Raises
     ------
     UsageError
-        If the file is missing, broken, or does not fit; `remedy` says how to get a good one.
+        If the file is missing, broken, or does not fit; `remedy` says how to get a good one. It is
+        made by `refused`, in the module that knows what it is about.
     """
     name = harmless(str(path))[-300:]
     try:
@@ -128,12 +131,12 @@ def opened(path: str | Path, what: str, remedy: str) -> Iterator[zipfile.ZipFile
             _require_plain(archive, Path(path).stat().st_size)
             yield archive
     except UnfitError as unfit:
-        raise UsageError(f"{name} is no usable {what}: {unfit}.") from None
+        raise refused(f"{name} is no usable {what}: {unfit}.") from None
     except OSError as error:
-        raise UsageError(f"cannot read the {what} {name}: {error.strerror or error}.") from error
+        raise refused(f"cannot read the {what} {name}: {error.strerror or error}.") from error
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError) as error:
         reason = harmless(" ".join(str(error).split()))[:120]
-        raise UsageError(f"{name} is no {what}, or a broken one ({reason}): {remedy}.") from error
+        raise refused(f"{name} is no {what}, or a broken one ({reason}): {remedy}.") from error
 
 
 @contextmanager

@@ -58,13 +58,15 @@ class SettingChange:
 class LayerPair:
     """A layer of the old model and the one of the new model that it is compared with.
 
-    `by` says what they have in common: the tensor's name, the module's path that the exporter left,
-    or only their place among the layers that have neither.
+    `by` says what they have in common: the tensor's name (without what a quantiser appends), the
+    module's path that the exporter left, or only their place among the layers that have neither.
+    `title` is what to call them: the path, where one of them has it, else the name.
     """
 
     old: str
     new: str
     by: Literal["name", "label", "position"]
+    title: str
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,11 @@ class Difference:
     def same_model(self) -> bool:
         """Whether both results are of the same file."""
         return self.old.sha256 == self.new.sha256
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What to call a layer of the new model that has a counterpart, by its name."""
+        return {pair.new: pair.title for pair in self.pairs}
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each metric: metric, view, old, new, change."""

@@ -66,6 +66,7 @@ def explain(
         With one sentence that says what is wrong and what to do. Nothing is written then.
     """
     from cleanai_onnx import graph, inputs, runtime
+    from cleanai_onnx.featured_relevance import WIDENED
     from cleanai_onnx.feeding import resolve
     from cleanai_onnx.provenance import RunRecord
     from cleanai_onnx.relevance import Explainer
@@ -104,6 +105,7 @@ def explain(
         threads=threads,
         **parameters,
     )
+    notes = (*resolved.notes, WIDENED) if explainer.widened else resolved.notes
     output, document, archive = GrowingFolder(folder), ExplanationFile(path), None
     if layers:
         from cleanai_onnx.report.archive import GrowingArchive
@@ -119,7 +121,7 @@ def explain(
                 "source": suite.source,
                 "found": suite.found,
                 "preprocessing": resolved.fields,
-                "notes": resolved.notes,
+                "notes": notes,
                 "target": settings["target"],
                 "composite": composite,
                 "parameters": parameters,
@@ -165,7 +167,7 @@ def explain(
         document.discard()
     summary.skipped = skipped
     summary.seconds = sum(record.seconds.values())
-    summary.notes = tuple(note.text for note in resolved.notes)
+    summary.notes = tuple(note.text for note in notes)
     return summary
 
 

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from cleanai_onnx import graph
     from cleanai_onnx.relevance import Attribution
 
-__all__ = ["FAILED", "INCOMPLETE", "OF_BATCHES", "REFUSED", "incomplete", "with_relevance"]
+__all__ = [
+    "FAILED",
+    "INCOMPLETE",
+    "OF_BATCHES",
+    "REFUSED",
+    "WIDENED",
+    "incomplete",
+    "with_relevance",
+]
 
 COMPOSITE = "epsilon-plus"
 MOST_AT_ONCE = 5
@@ -27,6 +35,11 @@ OF_BATCHES = Note(
     REFUSED,
     "No heat maps of relevance: batches of your own are not kept, so that the images featured "
     "cannot be shown; cleanai_onnx.attribute explains arrays.",
+)
+WIDENED = Note(
+    "relevance-widened",
+    "Parts of the model are in half precision; its relevance was computed with them in float32, so "
+    "that values may differ from the model's own by its rounding.",
 )
 _SIDE = 160
 _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
@@ -79,7 +92,7 @@ def with_relevance(
         replace(image, relevance=explained.images.get(position))
         for position, image in enumerate(result.featured)
     )
-    notes = (*result.notes, *incomplete(featured))
+    notes = (*result.notes, *explained.notes, *incomplete(featured))
     return replace(result, featured=featured, relevance=explained.facts, notes=notes)
 
 
@@ -89,6 +102,7 @@ class _Explained:
 
     images: dict[int, ImageRelevance] = field(default_factory=dict)
     facts: RelevanceFacts | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def _explained(
@@ -113,7 +127,7 @@ def _explained(
         batch_size=batch_size,
         threads=threads,
     )
-    made = _Explained()
+    made = _Explained(notes=(WIDENED,) if explainer.widened else ())
     with inputs.stream(suite, preprocessing, explainer.batch_size) as batches:
         for batch in batches:
             found = explainer.explain(batch.data[: batch.valid])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Consumer", "Progress", "feed", "resolve"]
 
+LOG = logging.getLogger(__name__)
 Progress = Callable[[int], Callable[[int], None]]
 """Called with the number of images; what it returns is called with how many of them are done."""
 
@@ -60,7 +62,7 @@ def resolve(
     preset, preprocessing, preprocessing_file, preprocessing_config
         See `cleanai_onnx.analyze`.
     """
-    return inputs.resolve_preprocessing(
+    resolved = inputs.resolve_preprocessing(
         image_input,
         given=preprocessing or {},
         config=preprocessing_config,
@@ -70,6 +72,10 @@ def resolve(
         metadata=metadata,
         suite=suite,
     )
+    LOG.info("%d images from %s", len(suite), suite.source)
+    for field in resolved.fields:
+        LOG.info("%s: %s (%s)", field.name, field.value, field.origin)
+    return resolved
 
 
 def feed(
@@ -80,6 +86,7 @@ def feed(
     strict: bool = False,
     manifest: inputs.Manifest | None = None,
     progress: Progress | None = None,
+    enough: Callable[[], bool] | None = None,
     start: inputs.Position | None = None,
     after_batch: Callable[[inputs.Position], None] | None = None,
 ) -> tuple[SkippedImage, ...]:
@@ -93,6 +100,8 @@ def feed(
     manifest
         With one, images are hashed while they are read: it gets the hashes, and so does the
         consumer's `update`, as `hashes`.
+    enough
+        Asked after each batch; where it says so, the rest is left.
     start
         Go on from there: the consumer has the images before it already.
     after_batch
@@ -129,4 +138,6 @@ def feed(
                 done(batches.used + len(batches.skipped))
             if after_batch is not None:
                 after_batch(batches.position)
+            if enough is not None and enough():
+                break
         return batches.skipped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
 import time
@@ -19,6 +20,7 @@ from cleanai_onnx.result import PreprocessingField, RunFacts
 
 __all__ = ["RunRecord", "configuration_sha256", "device_name", "versions"]
 
+LOG = logging.getLogger(__name__)
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "jax", "jaxlib", "numpy", "pillow")
 
 
@@ -39,12 +41,20 @@ class RunRecord:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to the phase `name`."""
+        """Add the time spent inside to the phase `name`.
+
+        Its first beginning is logged (many return with each batch), and each end, as a record with
+        ``phase`` and ``seconds``.
+        """
+        if name not in self.seconds:
+            LOG.info("%s ...", name)
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            spent = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            LOG.debug("%s: %.6f s", name, spent, extra={"phase": name, "seconds": spent})
 
     @property
     def spent(self) -> dict[str, float]:

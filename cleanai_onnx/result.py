@@ -81,7 +81,8 @@ class ModelFacts:
     """What the report says of the model.
 
     `conversion` is what the file itself claims of its making; `conversion_remark` says why such a
-    claim was ignored, and is empty otherwise.
+    claim was ignored, and is empty otherwise. `sha256` is the file's; where `data_files` have the
+    weights, it is of the file and of these (`graph.Model` says how).
     """
 
     name: str
@@ -98,6 +99,7 @@ class ModelFacts:
     untapped: tuple[UntappedNode, ...] = ()
     conversion: Conversion | None = None
     conversion_remark: str = ""
+    data_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -488,9 +490,10 @@ class GateOutcome:
     gate
         The gate as its author wrote it, such as ``nc/channel >= 30%``.
     metric
-        The id of a table, such as ``"nc"``, or what else a gate can look at: ``"dead-channels"``,
-        ``"skipped-images"``, ``"lsa"``, ``"dsa"``, ``"mdsa"`` (of the most surprising image) or
-        ``"parity"``.
+        The id of a table, such as ``"nc"`` (of ``"lsa"``, ``"dsa"`` and ``"mdsa"`` the most
+        surprising image), or what else a gate can look at: ``"dead-channels"``,
+        ``"skipped-images"``, ``"parity"``; of two models ``"agreement"``, ``"difference"`` and
+        ``"relative-difference"``.
     view
         The neuron view, where the metric has one.
     layers
@@ -635,3 +638,9 @@ class Result:
         from cleanai_onnx.report import write
 
         return write(self, "pdf", path)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report as one HTML file (atomically) and return the path."""
+        from cleanai_onnx.report import write
+
+        return write(self, "html", path)

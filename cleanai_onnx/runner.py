@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from cleanai_onnx.result import LayerFacts
 
 __all__ = ["Ran", "Runner", "classes_of", "is_whole", "unit_matrix"]
+
+LOG = logging.getLogger(__name__)
 
 
 class Ran(NamedTuple):
@@ -84,7 +87,10 @@ class Runner:
     ) -> None:
         for flag, count in (("--batch-size", batch_size), ("--threads", threads)):
             if count is not None and not is_whole(count, 1):
-                raise UsageError(f"{flag} must be a whole number of at least 1, not {count!r}.")
+                raise UsageError(
+                    f"{flag} must be a whole number of at least 1, not {count!r}.",
+                    slug="option-value",
+                )
         runtime.require_onnxruntime()
         self.record = record
         with record.phase("load model"):
@@ -184,7 +190,8 @@ class Runner:
             if empty:
                 raise ModelError(
                     f"the layer {empty[0]!r} has no units when the model is run: leave it out with "
-                    "--taps."
+                    "--taps.",
+                    slug="taps",
                 )
             buffers = session.bind(
                 {
@@ -198,6 +205,13 @@ class Runner:
             every, points=every.points[: len(taps.points)], shapes=every.shapes[: len(taps.points)]
         )
         self._session = session
+        LOG.info(
+            "%d layers with %d units; batches of %d on %s",
+            len(self.layers),
+            sum(layer.units for layer in self.layers),
+            self.batch_size,
+            session.provider,
+        )
 
     @property
     def classes(self) -> int | None:

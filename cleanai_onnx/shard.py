@@ -165,10 +165,10 @@ def main() -> int:
         measure(job, say)
     except inputs.NoneUsableError as error:
         skipped = [[one.path, one.reason] for one in error.skipped]
-        say({"error": "ImageError", "text": str(error), "skipped": skipped})
+        say({"error": "ImageError", "text": str(error), "slug": error.slug, "skipped": skipped})
     except CleanAIError as error:
         kind = next(name for name, kind in ERRORS.items() if isinstance(error, kind))
-        say({"error": kind, "text": str(error)})
+        say({"error": kind, "text": str(error), "slug": error.slug})
     return 0
 
 

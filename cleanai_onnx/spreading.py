@@ -175,7 +175,7 @@ def _explained(message: dict[str, Any]) -> _Outcome:
     if "skipped" in message:
         skipped = tuple(SkippedImage(path, reason) for path, reason in message["skipped"])
         return _Outcome(None, skipped)
-    raise ERRORS.get(message["error"], CleanAIError)(message["text"])
+    raise ERRORS.get(message["error"], CleanAIError)(message["text"], slug=message["slug"])
 
 
 def _together(

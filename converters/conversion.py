@@ -178,6 +178,8 @@ class ConversionError(ModelError):
         Everything that was tried, and why it failed.
     """
 
+    own_slug = "not-converted"
+
     def __init__(self, message: str, attempts: tuple[Attempt, ...] = ()) -> None:
         super().__init__(message)
         self.attempts = attempts

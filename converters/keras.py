@@ -262,7 +262,10 @@ def _shapes(given: Any) -> list[list[int]]:
     shapes = [given] if isinstance(given[0], int) else given
     for shape in shapes:
         if not all(isinstance(size, int) and size > 0 for size in shape):
-            raise UsageError(f"--input-shape must be whole numbers: 224,224,3, not {given!r}.")
+            raise UsageError(
+                f"--input-shape must be whole numbers: 224,224,3, not {given!r}.",
+                slug="conversion-input-shape",
+            )
     return [list(shape) for shape in shapes]
 
 
@@ -279,12 +282,14 @@ def _require_keras() -> None:
     except importlib.metadata.PackageNotFoundError:
         raise UsageError(
             "Keras models cannot be converted here (keras is not installed): install what is "
-            "needed with `pip install 'cleanai-onnx[keras]'`."
+            "needed with `pip install 'cleanai-onnx[keras]'`.",
+            slug="package-missing",
         ) from None
     numbers = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
     if numbers < OLDEST_KERAS:
         wanted = ".".join(map(str, OLDEST_KERAS))
         raise UsageError(
             f"Keras {text} is installed, but loading models safely takes {wanted} or later: "
-            f"`pip install 'keras>={wanted}'`."
+            f"`pip install 'keras>={wanted}'`.",
+            slug="package-missing",
         )

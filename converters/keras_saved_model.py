@@ -113,7 +113,8 @@ def check_saved_model(folder: Path) -> None:
         if reason is not None:
             raise ModelError(
                 f"{name} is a program, and {reason}: it could do more than compute, with your "
-                "rights. If you trust whoever made it, give --trust."
+                "rights. If you trust whoever made it, give --trust.",
+                slug="unsafe-file",
             )
 
 

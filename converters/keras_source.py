@@ -174,7 +174,8 @@ def _inputs(model: Any, shapes: Any) -> tuple[InputSpec, ...]:
     if not shapes:
         raise UsageError(
             "the model does not say which shape its input has: give it without the batch, "
-            "--input-shape 224,224,3 (in Python: input_shape)."
+            "--input-shape 224,224,3 (in Python: input_shape).",
+            slug="conversion-input-shape",
         )
     return tuple(
         InputSpec(name, keras.config.floatx(), (None, *shape))

@@ -227,7 +227,10 @@ def _inputs(example: Any, shape: InputShape | None) -> list[dict[str, Any]]:
     shapes: Any = [shape] if isinstance(shape[0], int) else shape
     for one in shapes:
         if not all(isinstance(size, int) and size > 0 for size in one):
-            raise UsageError(f"--input-shape must be whole numbers such as 3,224,224, not {one!r}.")
+            raise UsageError(
+                f"--input-shape must be whole numbers such as 3,224,224, not {one!r}.",
+                slug="conversion-input-shape",
+            )
     return [{"shape": list(one), "dtype": None, "batch": 1} for one in shapes]
 
 
@@ -246,7 +249,8 @@ def _inputs_beside(path: Path, given: Mapping[str, Any]) -> list[dict[str, Any]]
     if size is None or order is None:
         raise UsageError(
             "the shape of the model's input is not known: give it without the batch, "
-            "--input-shape 3,224,224 (in Python: input_shape or example_input)."
+            "--input-shape 3,224,224 (in Python: input_shape or example_input).",
+            slug="conversion-input-shape",
         )
     sides = [CHANNEL_ORDERS[order], *size]
     return [{"shape": sides, "dtype": None, "batch": 1}]

@@ -80,7 +80,8 @@ def _load_safetensors(path: Path) -> Mapping[str, torch.Tensor]:
         from safetensors.torch import load_file
     except ImportError as error:
         raise UsageError(
-            "safetensors is not installed: install it with `pip install 'cleanai-onnx[torch]'`."
+            "safetensors is not installed: install it with `pip install 'cleanai-onnx[torch]'`.",
+            slug="package-missing",
         ) from error
     try:
         content: Mapping[str, torch.Tensor] = load_file(path)
@@ -112,7 +113,8 @@ def _load_pickle(path: Path, trust: bool) -> Any:
             f"{path.name} holds more than weights ({called}): it is a Python pickle, which can run "
             "any code when it is loaded. If you trust who made it, give --trust; better, save only "
             "the weights, torch.save(model.state_dict(), ...), and convert them with --class "
-            "module:Class."
+            "module:Class.",
+            slug="unsafe-file",
         ) from error
 
 
@@ -127,7 +129,8 @@ def _state_dict(content: Any, path: Path) -> Mapping[str, torch.Tensor]:
             )
     raise ModelError(
         f"{path.name} holds no state dict: give a file made with torch.save(model.state_dict(), "
-        "...), or torch.export."
+        "...), or torch.export.",
+        slug="conversion-source",
     )
 
 
@@ -190,5 +193,6 @@ def _made(class_name: str, arguments: Any) -> Module:
 def _damaged(path: Path, error: Exception) -> ModelError:
     return ModelError(
         f"{path.name} cannot be loaded, it is damaged or made by another version of torch "
-        f"({one_line(f'{type(error).__name__}: {error}', 150)})."
+        f"({one_line(f'{type(error).__name__}: {error}', 150)}).",
+        slug="conversion-source",
     )

@@ -121,7 +121,9 @@ class TorchSource:
             reason = f"the model fails on an input of {shapes}: {_root(error)}"
             if len(arrays[0]) != self._example_batch:
                 raise FailedAttemptError(reason) from error
-            raise UsageError(f"{reason}; check --input-shape.") from error
+            raise UsageError(
+                f"{reason}; check --input-shape.", slug="conversion-input-shape"
+            ) from error
         leaves = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
         if not leaves:
             raise UsageError("the model returns no tensor: there is nothing to export.")
@@ -184,7 +186,8 @@ def _specs(
     if not wanted:
         raise UsageError(
             "the shape of the model's input is not known: give input_shape=(3, 224, 224) or "
-            "example_input (on the command line: --input-shape 3,224,224)."
+            "example_input (on the command line: --input-shape 3,224,224).",
+            slug="conversion-input-shape",
         )
     names = _input_names(module, len(wanted))
     default = _float_type(module)

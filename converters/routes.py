@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ from cleanai_onnx.inputs.sidecars import sidecar
 
 __all__ = ["Origin", "convert"]
 
+LOG = logging.getLogger(__name__)
 Live = Callable[[Route], Source]
 
 
@@ -125,11 +127,13 @@ def convert(
             place = folder / str(number)
             place.mkdir()
             started = time.monotonic()
+            LOG.info("try %s ...", route.name)
             try:
                 trial = _try(route, request, terms, place, timeout, live)
             except FailedAttemptError as error:
                 reason = isolation.one_line(str(error))
                 attempts.append(Attempt(route.name, "failed", reason, _since(started)))
+                LOG.info("%s failed: %s", route.name, reason)
                 if isinstance(error, UnloadableError):
                     hopeless.add(_framework(route))
                 continue
@@ -208,7 +212,8 @@ def _nothing_worked(
         missing = ", ".join(name for name in needed if not _is_installed(name))
         return UsageError(
             f"{origin.format}s cannot be converted here ({missing} cannot be imported): install "
-            f"what is needed with `pip install 'cleanai-onnx[{extra}]'`."
+            f"what is needed with `pip install 'cleanai-onnx[{extra}]'`.",
+            slug="package-missing",
         )
     reasons = "; ".join(f"{attempt.route}: {attempt.reason}" for attempt in tried)
     return ConversionError(

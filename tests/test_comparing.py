@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,20 @@ def test_batches_change_nothing(folder: Path, found: Comparison) -> None:
     assert small.difference.metrics[0] == found.difference.metrics[0]
 
 
+def test_a_batch_size_that_is_built_in(folder: Path, found: Comparison) -> None:
+    model: Any = float_model()
+    for value in (model.graph.input[0], model.graph.output[0]):
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_value = 3
+    save(folder / "threes.onnx", model)
+    fixed = compare(folder, "threes.onnx", "int8.onnx")
+    assert fixed.outputs is not None
+    assert found.outputs is not None
+    assert fixed.outputs.images == COUNT
+    assert fixed.outputs.agreeing == found.outputs.agreeing
+    assert fixed.difference.metrics[0] == found.difference.metrics[0]
+
+
 def test_each_image_is_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
     load = inputs.streaming._load
@@ -164,6 +179,27 @@ def test_models_that_take_other_inputs(folder: Path) -> None:
     assert {pair.by for pair in found.difference.pairs} == {"name"}
 
 
+def test_batches_of_ones_own(folder: Path, found: Comparison) -> None:
+    files = [folder / "im" / f"i{number}.png" for number in range(COUNT)]
+    data = np.stack([np.asarray(Image.open(file), np.float32)[None] / 255 for file in files])
+    for given in (data, [data[:5], data[5:5], (data[5:], np.arange(8))]):
+        own = cleanai_onnx.compare(folder / "float.onnx", folder / "int8.onnx", given)
+        assert own.outputs is not None
+        assert found.outputs is not None
+        assert own.outputs.agreeing == found.outputs.agreeing
+        assert own.outputs.maximum == pytest.approx(found.outputs.maximum, rel=1e-4)
+        assert [one.index for one in own.disagreements] == [o.index for o in found.disagreements]
+        assert own.disagreements[0].path == f"input {own.disagreements[0].index}"
+        assert own.difference.metrics[0] == found.difference.metrics[0]
+        assert own.found == COUNT
+    with pytest.raises(UsageError, match="batches of your own are fed"):
+        cleanai_onnx.compare(folder / "float.onnx", folder / "int8.onnx", data, preset="unit")
+    with pytest.raises(CleanAIError, match="no input was measured"):
+        cleanai_onnx.compare(folder / "float.onnx", folder / "int8.onnx", [])
+    with pytest.raises(CleanAIError, match="takes shape"):
+        cleanai_onnx.compare(folder / "float.onnx", folder / "int8.onnx", [np.float32(3)])
+
+
 def test_images_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
     images(tmp_path / "im", 3)
     (tmp_path / "im" / "i1.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
@@ -188,6 +224,18 @@ def test_outputs_that_cannot_be_compared(folder: Path) -> None:
     same = compare(folder, "map.onnx", "map.onnx")
     assert same.outputs is not None
     assert (same.outputs.classes, same.outputs.agreeing) == (None, None)
+
+
+def test_an_axis_of_length_one_is_no_other_shape(folder: Path) -> None:
+    model: Any = float_model()
+    model.graph.node[-1].output[0] = "flat"
+    shape = onnx.numpy_helper.from_array(np.array([-1, 10, 1, 1], np.int64), "shape")
+    model.graph.initializer.append(shape)
+    model.graph.node.append(node("Reshape", ["flat", "shape"], ["logits"]))
+    save(folder / "tall.onnx", model)
+    found = compare(folder, "float.onnx", "tall.onnx")
+    assert found.outputs is not None
+    assert (found.outputs.shape, found.outputs.maximum) == ((10,), 0.0)
 
 
 def test_gates_judge_the_new_model_against_the_old(folder: Path) -> None:
@@ -220,21 +268,20 @@ def test_it_is_stored_and_drawn(found: Comparison) -> None:
     assert pdf_comparison.render(without).startswith(b"%PDF-")
 
 
-def test_what_waits_for_the_other_model_is_let_go() -> None:
-    """An image that one of the models skips is not kept for ever."""
-    meeting = comparing._Meeting(None)
-    meeting.comparison = comparing.OutputComparison("y", "y", (2,), 2)
-    for start in range(0, 1000, 10):
-        indexes = list(range(start, start + 10))
-        values = np.ones((10, 2), np.float32)
-        meeting.old(values, indexes)
-        meeting.passed(0, [f"i{i}" for i in indexes], indexes)
-        meeting.new(values[::2], indexes[::2])
-        meeting.passed(1, [f"i{i}" for i in indexes[::2]], indexes[::2])
-        meeting.compare()
-        assert max(map(len, meeting._waiting)) <= 10
-        assert len(meeting._names) <= 10
-    assert meeting.comparison.facts.images == 500
+def test_a_stream_that_skips_images_waits_for_the_other() -> None:
+    def batches(indexes: range, size: int) -> Any:
+        parts = (indexes[i : i + size] for i in range(0, len(indexes), size))
+        return iter([SimpleNamespace(indexes=tuple(part)) for part in parts])
+
+    every, tenth = range(300), range(0, 300, 10)
+    seen: tuple[list[int], list[int]] = ([], [])
+    ahead = 0
+    for step in comparing._in_step([batches(every, 4), batches(tenth, 4)]):
+        for side, batch in enumerate(step):
+            seen[side].extend(() if batch is None else batch.indexes)
+        ahead = max(ahead, sum(index > seen[0][-1] for index in seen[1]))
+    assert [list(side) for side in seen] == [list(every), list(tenth)]
+    assert ahead <= 4
 
 
 def test_nothing_is_left_after_a_failure(folder: Path, tmp_path: Path) -> None:

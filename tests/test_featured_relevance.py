@@ -161,11 +161,27 @@ def test_inputs_of_other_types(tmp_path: Path, dtype: int) -> None:
     cast = node("Cast", ["x"], ["c"], to=TensorProto.FLOAT)
     model = classifier(cast, node("Identity", ["c"], ["s"]), dtype=dtype)
     result = analyze(model, images(tmp_path / "im", 6), preprocessing={"scale": 1.0})
-    assert not slugs(result)
+    assert slugs(result) == (["relevance-widened"] if dtype == TensorProto.FLOAT16 else [])
     for one in result.featured:
         found = one.relevance
         assert found is not None and found.heat_map is not None
         assert abs(found.residual) < 1e-4 * (abs(found.arrived) + abs(found.biases))
+
+
+def test_half_precision_is_explained_in_float32_with_a_note(tmp_path: Path) -> None:
+    weights = {"w": RANDOM.standard_normal((64, 3)).astype(np.float16)}
+    nodes = [
+        node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        node("Relu", ["h"], ["r"]),
+        node("Flatten", ["r"], ["f"]),
+        node("MatMul", ["f", "w"], ["m"]),
+        node("Cast", ["m"], ["y"], to=TensorProto.FLOAT),
+    ]
+    model, folder = build(nodes, weights), images(tmp_path / "im", 4)
+    result = analyze(model, folder, preset="unit")
+    assert slugs(result) == ["relevance-widened"]
+    assert all(one.relevance.heat_map for one in result.featured)
+    assert "half precision" in words(result)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from networks import Network
 
+from cleanai_onnx.exploration import perturbations
+from cleanai_onnx.exploration.perturbations import BIM_STEPS, noisy, random_pixels
 from cleanai_onnx.relevance import Explainer
+
+__all__ = ["BIM_STEPS", "carlini_wagner", "fgsm", "noisy", "random_pixels", "relevant_pixels"]
 
 SHARE = 0.98
 """Pixels whose relevance is above this quantile of their image's are relevant: 16 of 784."""
@@ -18,7 +18,6 @@ NOISE = 0.75
 """Standard deviation of the noise on these pixels."""
 REACH = 0.3
 """Of Gaussian noise (standard deviation), FGSM and BIM (largest change of a pixel)."""
-BIM_STEPS = 10
 BATCH = 500
 
 
@@ -29,46 +28,24 @@ def relevant_pixels(network: Network) -> np.ndarray:
     for first in range(0, len(network.test), BATCH):
         batch = network.test[first : first + BATCH]
         relevance = np.asarray(explainer.explain(batch).relevance).reshape(len(batch), -1)
-        limit = np.quantile(relevance, SHARE, axis=1, keepdims=True)
-        masks.append((relevance > limit).reshape(batch.shape))
+        masks.append(perturbations.relevant_pixels(relevance, 1 - SHARE).reshape(batch.shape))
     return np.concatenate(masks)
-
-
-def random_pixels(masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return masks of as many pixels of each image, anywhere."""
-    flat = masks.reshape(len(masks), -1)
-    order = rng.random(flat.shape).argsort(axis=1).argsort(axis=1)
-    return (order < flat.sum(axis=1, keepdims=True)).reshape(masks.shape)
-
-
-def noisy(
-    images: np.ndarray, masks: np.ndarray | bool, deviation: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Return images with Gaussian noise on some pixels, cut off at black and white."""
-    noise = rng.normal(0, deviation, images.shape).astype(np.float32)
-    return np.clip(images + noise * masks, 0, 1).astype(np.float32)
-
-
-def _gradient(network: Network) -> Callable[[Any, Any], Any]:
-    def loss(images: Any, labels: Any) -> Any:
-        scores = jax.nn.log_softmax(network.logits(images))
-        return -jnp.take_along_axis(scores, labels[:, None], axis=1).sum()
-
-    return jax.jit(jax.grad(loss))
 
 
 def fgsm(network: Network, steps: int = 1) -> np.ndarray:
     """Return the test images after the fast gradient sign method, once or in steps (BIM)."""
-    gradient = _gradient(network)
+    gradient = perturbations.loss_gradient(network.logits)
     found = []
     for first in range(0, len(network.test), BATCH):
-        original = jnp.asarray(network.test[first : first + BATCH])
         labels = jnp.asarray(network.test_labels[first : first + BATCH])
-        images = original
-        for _ in range(steps):
-            images = images + REACH / steps * jnp.sign(gradient(images, labels))
-            images = jnp.clip(jnp.clip(images, original - REACH, original + REACH), 0, 1)
-        found.append(np.asarray(images, np.float32))
+        found.append(
+            perturbations.ascend_signs(
+                lambda images, labels=labels: gradient(images, labels),
+                network.test[first : first + BATCH],
+                REACH,
+                steps,
+            )
+        )
     return np.concatenate(found)
 
 

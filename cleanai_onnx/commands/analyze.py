@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import Any
 
-from cleanai_onnx import config
+from cleanai_onnx import commands, config
 from cleanai_onnx._version import __version__
 from cleanai_onnx.commands.gating import Gates, concluded
 from cleanai_onnx.commands.parsing import (
@@ -15,13 +17,16 @@ from cleanai_onnx.commands.parsing import (
     image_options,
     settings_of,
 )
-from cleanai_onnx.commands.profile import learning, require_train
+from cleanai_onnx.commands.profile import LEARNING, learning, require_train
 from cleanai_onnx.commands.reporting import places_of, refuse_same
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
-from cleanai_onnx.errors import UsageError
+from cleanai_onnx.errors import UsageError, harmless
 
-__all__ = ["parser", "run"]
+__all__ = ["analysis_options", "parser", "run"]
 
+USAGE = """\
+cleanai-onnx [OPTION ...] MODEL IMAGES [IMAGES ...]
+       cleanai-onnx COMMAND ..."""
 DESCRIPTION = "How much of a neural network do your test images exercise?"
 EPILOG = """\
 examples:
@@ -30,6 +35,7 @@ examples:
   cleanai-onnx report Analysis_model.json --output elsewhere/
   cleanai-onnx convert model.keras --analyze images/
   cleanai-onnx explain model.onnx images/
+  cleanai-onnx explore a.onnx b.onnx seeds/ -o found/
   cleanai-onnx profile model.onnx train/ -o model.profile
   cleanai-onnx model.onnx test/ --profile model.profile
   cleanai-onnx model.onnx test/ --train train/
@@ -42,6 +48,7 @@ examples:
   cleanai-onnx model.onnx test/ --fail-under nc=30%,dead-channels=0
 
 exit codes: 0 done, 1 a gate failed, 2 usage, 3 model or images unusable, 4 internal error
+docs/messages.md explains each warning and error by the word in brackets behind it
 """
 
 
@@ -49,17 +56,15 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser, whose help is that of the program."""
     made = Parser(
         prog="cleanai-onnx",
-        description=DESCRIPTION,
+        usage=USAGE,
+        description=f"{DESCRIPTION}\n\n{_list_of_commands()}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--version", action="version", version=f"cleanai-onnx {__version__}")
     add_model_and_images(made)
     add_groups(made, lambda _: True)
-    add_options(
-        made.add_argument_group("learning (with --train; as in the command profile)"),
-        config.LEARNING,
-    )
+    add_options(made.add_argument_group(LEARNING), config.LEARNING)
     return made
 
 
@@ -67,6 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, write the reports and show the summary."""
     settings = settings_of(arguments, config.OPTIONS, config.LEARNING)
     require_train(settings)
+    if settings["mlflow"]:
+        from cleanai_onnx.tracking import require_mlflow
+
+        require_mlflow()
     gates = Gates.of(settings)
 
     # Heavy imports come after the arguments were understood.
@@ -74,7 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     from cleanai_onnx import report
     from cleanai_onnx.analysis import analyze
-    from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.report.names import file_stem
     from cleanai_onnx.states.checkpoint import Every
 
@@ -87,51 +95,34 @@ def run(arguments: argparse.Namespace) -> int:
     if settings["subset"] is not None:
         paths["subset"] = Path(settings["subset"])
     elif settings["subset-metrics"]:
-        raise UsageError("--subset-metrics needs --subset, which names the file to write.")
+        raise UsageError(
+            "--subset-metrics needs --subset, which names the file to write.", slug="subset"
+        )
     if settings["state"] is not None:
         paths["state"] = Path(settings["state"])
     every = None
     if settings["checkpoint-every"] is not None:
         if settings["checkpoint"] is None:
-            raise UsageError("--checkpoint-every needs --checkpoint, which names the folder.")
+            raise UsageError(
+                "--checkpoint-every needs --checkpoint, which names the folder.", slug="checkpoint"
+            )
         every = Every(*settings["checkpoint-every"])
     written = [*(path for _, path in reports), *paths.values()]
     refuse_same(written, [arguments.model])
-    check_model_and_output(arguments.model, written)
+    for name, _ in reports:
+        report.require(name)
+    # The list of the subset is checked with the images, as another flag names it.
+    checked = [path for path in written if path != paths.get("subset")]
+    check_model_and_output(arguments.model, checked)
     trains = settings["train"] is not None
     titles = ("Training images", "Images") if trains else ("Images",)
     with report.all_or_nothing(), progress_bar(settings, *titles) as progress:
         result = analyze(
             arguments.model,
             arguments.images,
-            parameters=Parameters(
-                threshold=settings["threshold"],
-                value_threshold=settings["value-threshold"],
-                top_k=settings["top-k"],
-                intervals=settings["intervals"],
-                bounds_from=settings["bounds-from"],
-                cleanai_compat=settings["cleanai-compat"],
-            ),
-            taps=settings["taps"],
-            pair=settings["pair"],
-            adjacency=settings["adjacency"],
-            **image_options(settings),
-            relevance=not settings["no-relevance"],
+            **analysis_options(settings),
             per_image=paths["csv"],
             per_layer=paths.get("layers"),
-            profile=settings["profile"],
-            train=settings["train"],
-            learning=learning(settings) if trains else None,
-            profile_parameters=ProfileParameters(
-                sections=settings["sections"],
-                margin=settings["margin"],
-                important=settings["important"],
-                clusters=settings["clusters"],
-                compat=settings["compat"],
-                surprise_buckets=settings["surprise-buckets"],
-                surprise_bounds=settings["surprise-bounds"],
-            ),
-            subset=settings["subset-metrics"],
             subset_file=paths.get("subset"),
             state=paths.get("state"),
             checkpoint=settings["checkpoint"],
@@ -143,4 +134,53 @@ def run(arguments: argparse.Namespace) -> int:
         result = gates.judged(result)
         for name, path in reports:
             report.write(result, name, path)
-    return concluded(result, written, quiet=settings["quiet"])
+    if not settings["mlflow"]:
+        return concluded(result, written, quiet=settings["quiet"])
+
+    from cleanai_onnx.tracking import log_to_mlflow
+
+    logged = log_to_mlflow(result, written)
+    code = concluded(result, written, quiet=settings["quiet"])
+    if not settings["quiet"] and sys.stdout is not None:
+        print(f"Logged:  run {logged.run_id} of MLflow, {harmless(logged.store)}")
+    return code
+
+
+def analysis_options(settings: config.Settings) -> dict[str, Any]:
+    """Return what `cleanai_onnx.analyze` takes of the settings, but for the files to write."""
+    from cleanai_onnx.coverage import Parameters, ProfileParameters
+
+    return {
+        "parameters": Parameters(
+            threshold=settings["threshold"],
+            value_threshold=settings["value-threshold"],
+            top_k=settings["top-k"],
+            intervals=settings["intervals"],
+            bounds_from=settings["bounds-from"],
+            cleanai_compat=settings["cleanai-compat"],
+        ),
+        "taps": settings["taps"],
+        "pair": settings["pair"],
+        "adjacency": settings["adjacency"],
+        **image_options(settings),
+        "relevance": not settings["no-relevance"],
+        "profile": settings["profile"],
+        "train": settings["train"],
+        "learning": None if settings["train"] is None else learning(settings),
+        "profile_parameters": ProfileParameters(
+            sections=settings["sections"],
+            margin=settings["margin"],
+            important=settings["important"],
+            clusters=settings["clusters"],
+            compat=settings["compat"],
+            surprise_buckets=settings["surprise-buckets"],
+            surprise_bounds=settings["surprise-bounds"],
+        ),
+        "subset": settings["subset-metrics"],
+    }
+
+
+def _list_of_commands() -> str:
+    width = max(map(len, commands.NAMES))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in commands.SUMMARIES.items()]
+    return "\n".join(["commands (each has a --help of its own):", *lines])

@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     if other is not None:
         raise UsageError(
             f"{harmless(other)[-300:]} is a profile and other files are states: combine states "
-            "with states, and profiles with profiles."
+            "with states, and profiles with profiles.",
+            slug="state-file",
         )
     return _combine_states(arguments)
 
@@ -69,7 +70,10 @@ def _combine_profiles(arguments: argparse.Namespace) -> int:
     from cleanai_onnx import profiles
 
     if arguments.state is not None:
-        raise UsageError("--state is for states of parts, and profiles have none: leave it out.")
+        raise UsageError(
+            "--state is for states of parts, and profiles have none: leave it out.",
+            slug="state-file",
+        )
     if arguments.out is None:
         raise UsageError("-o must name the profile to write; see cleanai-onnx combine --help.")
     merged = profiles.merge([profiles.load(path) for path in arguments.files])

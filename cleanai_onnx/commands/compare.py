@@ -7,15 +7,22 @@ from pathlib import Path
 
 from cleanai_onnx import config
 from cleanai_onnx.commands.gating import ended, gates_of_settings
-from cleanai_onnx.commands.parsing import Parser, add_groups, add_images, image_options, settings_of
+from cleanai_onnx.commands.parsing import (
+    Parser,
+    add_general,
+    add_groups,
+    add_images,
+    image_options,
+    settings_of,
+)
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
 
 __all__ = ["parser", "run"]
 
 GROUPS = frozenset({"model", "images", "preprocessing", "run"})
 TAKEN = frozenset({
-    "output", "quiet", "no-progress", "fail-under", "threshold", "value-threshold", "top-k",
-    "intervals", "bounds-from", "adjacency", "cleanai-compat",
+    "output", "quiet", "verbose", "no-progress", "fail-under", "threshold", "value-threshold",
+    "top-k", "intervals", "bounds-from", "adjacency", "cleanai-compat",
 })  # fmt: skip
 """Further options of the analysis; a profile belongs to one model."""
 
@@ -33,8 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("old", help="the ONNX file that the other is compared with")
     made.add_argument("new", help="the ONNX file of the quantised, deployed or next model")
     add_images(made)
-    made.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
-    made.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_general(made)
     add_groups(made, lambda one: one.group in GROUPS or one.name in TAKEN)
     return made
 

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from cleanai_onnx import config
 from cleanai_onnx.commands import analyze
-from cleanai_onnx.commands.parsing import Parser, add_groups, add_options, settings_of
-from cleanai_onnx.commands.showing import announce, make_console, say
+from cleanai_onnx.commands.parsing import (
+    Parser,
+    add_general,
+    add_groups,
+    add_options,
+    settings_of,
+)
+from cleanai_onnx.commands.profile import LEARNING, require_train
+from cleanai_onnx.commands.showing import announce, make_console, say, told
 from cleanai_onnx.config import Settings
 from cleanai_onnx.errors import UsageError, harmless
 
@@ -38,26 +45,31 @@ def parser() -> argparse.ArgumentParser:
     _add_arguments(made)
     add_options(made, config.CONVERSION)
     made.add_argument("--reports", dest="output", metavar="DIR", help="with --analyze: folder")
-    made.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
-    made.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_general(made)
+    add_options(made.add_argument_group(LEARNING), config.LEARNING)
     add_groups(made, lambda one: one.name != "output")
     return made
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert and say so; go on to the analysis if that was asked for."""
-    settings = settings_of(arguments, config.OPTIONS, config.CONVERSION)
+    settings = settings_of(arguments, config.OPTIONS, config.CONVERSION, config.LEARNING)
+    require_train(settings)
+    if arguments.analyze is None and settings.origin("train").startswith("--"):
+        raise UsageError("--train needs --analyze, the images to measure.")
 
     from cleanai_onnx.converters.conversion import ConversionError
 
     if not settings["quiet"] and sys.stderr is not None and sys.stderr.isatty():
         say("Converting and comparing; this takes from seconds to minutes ...")
     try:
-        path, record = _convert(arguments, settings)
+        with told(settings):
+            path, record = _convert(arguments, settings)
     except ConversionError as error:
         say("\n".join(failure(error.attempts)))
         name = harmless(os.path.basename(os.path.normpath(arguments.source)))
-        say(f"cleanai-onnx: error: {name} was not converted, see above; no file was written.")
+        said = f"{name} was not converted, see above; no file was written."
+        say(f"cleanai-onnx: error: {said} [{error.slug}]")
         return error.exit_code
     if not settings["quiet"] and sys.stdout is not None:
         for line in verdict(record):
@@ -119,7 +131,9 @@ def _convert(arguments: argparse.Namespace, settings: Settings) -> tuple[Path, C
     from cleanai_onnx.converters.formats import framework_of
 
     if not arguments.source:
-        raise UsageError("the name of the source is empty: give the path of a model.")
+        raise UsageError(
+            "the name of the source is empty: give the path of a model.", slug="conversion-source"
+        )
     source = Path(arguments.source)
     shared: dict[str, Any] = {
         "output": arguments.onnx,

@@ -11,6 +11,7 @@ from cleanai_onnx.errors import UsageError
 
 __all__ = [
     "Parser",
+    "add_general",
     "add_groups",
     "add_images",
     "add_model_and_images",
@@ -28,7 +29,7 @@ GROUPS: dict[config.Group, str] = {
     "gates": "gates",
     "run": "run",
 }
-REPEATED = frozenset({"input-value", "input-shape", "layer", "report"})
+REPEATED = frozenset({"also", "hypotheses", "input-value", "input-shape", "layer", "report"})
 """Options whose flag may be given several times."""
 VALUE_MAY_BE_MISSING = frozenset({"attest"})
 
@@ -48,8 +49,7 @@ def add_model_and_images(parser: argparse.ArgumentParser) -> None:
     """Add the model, the images, and what every command that takes options has."""
     parser.add_argument("model", help="the ONNX file")
     add_images(parser)
-    parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_general(parser)
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +60,12 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         help="a folder of images, an image, a glob pattern, a .txt file that lists such, a .npy or "
         ".npz file, a .zip or .tar archive, a .parquet file, a saved dataset, or a URL of these",
     )
+
+
+def add_general(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that takes options has."""
+    parser.add_argument("--config", metavar="FILE", help="a configuration file (TOML)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
 
 
 def add_groups(parser: argparse.ArgumentParser, taken: Callable[[config.Option], bool]) -> None:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from cleanai_onnx.profiles import Profile
 
-__all__ = ["announce_profile", "learning", "parser", "require_train", "run"]
+__all__ = ["LEARNING", "announce_profile", "learning", "parser", "require_train", "run"]
 
+LEARNING = "learning (with --train; as in the command profile)"
+"""The heading of these options in the help of other commands."""
 NOT_TAKEN = frozenset(
     {"attest", "no-relevance", "output", "per-image", "report", "subset", *config.SCALING}
 )
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cleanai_onnx.report.names import file_stem
 
     path = Path(arguments.out or f"{file_stem(Path(arguments.model).stem)}.profile")
-    check_model_and_output(arguments.model, [path])
+    check_model_and_output(arguments.model, [path], "--out")
     with progress_bar(settings) as progress:
         learnt = learn(
             arguments.model,

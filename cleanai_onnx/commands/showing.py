@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cleanai_onnx.errors import OutputError, UsageError
@@ -25,6 +25,7 @@ __all__ = [
     "progress_bar",
     "say",
     "show",
+    "told",
 ]
 
 
@@ -44,15 +45,18 @@ def point_at_nothing(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def check_model_and_output(model: str, targets: Iterable[Path]) -> None:
-    """Fail before the long part where the reports could not be written in the end."""
+def check_model_and_output(model: str, targets: Iterable[Path], flag: str = "--output") -> None:
+    """Fail before the long part where the files could not be written in the end.
+
+    `flag` is the option that names another place for them.
+    """
     from cleanai_onnx.report import check_destination
 
     if not model:
         raise UsageError("the name of the model file is empty: give the path of an .onnx file.")
     if os.path.isfile(model):
         for target in targets:
-            check_destination(target)
+            check_destination(target, flag)
 
 
 def show(summary: Callable[[Console], None], written: Iterable[Path]) -> None:
@@ -97,11 +101,31 @@ def announce(console: Console, paths: Iterable[Path]) -> None:
         console.print(Text(lead + printable(str(path))), soft_wrap=True)
 
 
+def told(settings: Settings) -> AbstractContextManager[None]:
+    """Tell on standard error what is done inside, if that was asked for with ``--verbose``."""
+    if settings["quiet"] or not settings["verbose"]:
+        return nullcontext()
+    from cleanai_onnx.commands.telling import phases_told
+
+    return phases_told()
+
+
 @contextmanager
 def progress_bar(
     settings: Settings, *titles: str
 ) -> Iterator[Callable[[int], Callable[[int], None]] | None]:
-    """Show a progress bar for each title on standard error, if that is a terminal and it may."""
+    """Show a progress bar for each title on standard error, if that is a terminal and it may.
+
+    With ``--verbose`` the phases of the work are told there too.
+    """
+    with told(settings), _bar(settings, titles) as start:
+        yield start
+
+
+@contextmanager
+def _bar(
+    settings: Settings, titles: Iterable[str]
+) -> Iterator[Callable[[int], Callable[[int], None]] | None]:
     silent = settings["quiet"] or settings["no-progress"]
     if silent or sys.stderr is None or not sys.stderr.isatty():
         yield None

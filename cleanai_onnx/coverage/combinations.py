@@ -58,5 +58,6 @@ def require_few(m: int, neurons: Sequence[ImportantNeuron]) -> None:
     if combinations > MOST_COMBINATIONS:
         raise UsageError(
             f"--important {m}: {combinations:.1e} combinations are too many: choose fewer neurons "
-            "or --clusters."
+            "or --clusters.",
+            slug="memory",
         )

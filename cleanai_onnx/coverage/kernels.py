@@ -29,7 +29,7 @@ from cleanai_onnx.coverage.sweeps import (
     upper,
     widen,
 )
-from cleanai_onnx.runtime.compilation import compiled
+from cleanai_onnx.runtime.compilation import compiled, current_platform
 
 __all__ = [
     "SELECTED_BIT",
@@ -100,8 +100,7 @@ def kernels_for(parameters: Parameters) -> Kernels:
 
     Each is compiled when it first meets a shape.
     """
-    device = getattr(jax.config, "jax_default_device", None)
-    return _kernels(parameters, getattr(device, "platform", None) or jax.default_backend())
+    return _kernels(parameters, current_platform())
 
 
 @cache

@@ -84,7 +84,8 @@ def init(learnt: Learnt, parameters: ProfileParameters) -> SectionState:
         raise UsageError(
             f"kmnc with {parameters.sections:,} sections for each of {len(neurons):,} neurons "
             f"needs {len(neurons) * width / 2**30:.1f} GiB: give fewer --sections, or a profile "
-            "of channels."
+            "of channels.",
+            slug="memory",
         )
     return SectionState(
         learnt,

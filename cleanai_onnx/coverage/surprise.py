@@ -10,8 +10,7 @@ equal buckets from 0 to an upper bound, those that the surprise of one of its in
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -30,7 +29,7 @@ from cleanai_onnx.coverage.profiled import (
     ProfileParameters,
 )
 from cleanai_onnx.result import Cell, Column, Table
-from cleanai_onnx.surprise import ClassDensity, NearestTraces, varying_columns
+from cleanai_onnx.surprise import RIDGE, ClassDensity, NearestTraces, varying_columns
 
 __all__ = ["SURPRISE", "SurpriseState"]
 
@@ -81,6 +80,8 @@ _MDSA = Definition(
     ),
 )
 _EACH = (_LSA, _DSA, _MDSA)
+_NAMED = 5
+"""Classes that a note names."""
 _ADDED = ("adds lsc", "adds dsc")
 
 
@@ -97,8 +98,8 @@ class Subject:
         Of each class that has one.
     nearest : NearestTraces or None
         None where there are no two classes.
-    classes : int
-        How many classes have training traces.
+    classes : tuple of int
+        Those that have training traces.
     not_finite : int
         Training traces that were left out because they are not finite.
     """
@@ -107,7 +108,7 @@ class Subject:
     kept: npt.NDArray[np.intp]
     densities: dict[int, ClassDensity]
     nearest: NearestTraces | None
-    classes: int
+    classes: tuple[int, ...]
     not_finite: int
 
     def surprise(self, observed: Observed) -> npt.NDArray[np.float64]:
@@ -210,8 +211,10 @@ def init(learnt: Learnt, parameters: ProfileParameters) -> SurpriseState:
 
 
 def _subject(layer: LearntTraces) -> Subject:
-    finite = np.isfinite(layer.traces).all(axis=1)
-    traces, classes = layer.traces[finite], layer.classes[finite]
+    traces, classes = layer.traces, layer.classes
+    finite = np.isfinite(traces).all(axis=1)
+    if not finite.all():
+        traces, classes = traces[finite], classes[finite]
     kept = varying_columns(traces, classes)
     labels = [int(label) for label in np.unique(classes)]
     densities = {label: ClassDensity.of(traces[classes == label][:, kept]) for label in labels}
@@ -220,7 +223,7 @@ def _subject(layer: LearntTraces) -> Subject:
         kept,
         {label: density for label, density in densities.items() if density is not None},
         NearestTraces(traces, classes) if len(labels) > 1 else None,
-        len(labels),
+        tuple(labels),
         int((~finite).sum()),
     )
 
@@ -410,19 +413,26 @@ def _notes(state: SurpriseState, place: int) -> tuple[str, ...]:
                 f"{name}: not computed, no class has two training traces that differ in a channel."
             )
             continue
-        without = subject.classes - len(subject.densities)
+        without = [label for label in subject.classes if label not in subject.densities]
         if without:
             notes.append(
-                f"{name}: {without:,} of {subject.classes:,} classes have too few training traces; "
-                "the figures of their images are undefined."
+                f"{name}: {_classes(without, subject)} have too few training traces; the "
+                "figures of their images are undefined."
             )
-        singular = Counter(one.regularised for one in subject.densities.values())[True]
+        singular = [label for label, of in subject.densities.items() if of.regularised]
         if singular:
+            whose = f" of {_classes(singular, subject)}" if learnt.has_classes else ""
             notes.append(
-                f"{name}: the covariance of {singular:,} of {subject.classes:,} classes is "
-                "singular; 1e-6 of its mean variance was added to its diagonal."
+                f"{name}: the covariance{whose} is singular; {RIDGE:.0e} of its mean variance was "
+                "added to its diagonal."
             )
     return tuple(notes)
+
+
+def _classes(labels: Sequence[int], subject: Subject) -> str:
+    """Return how many of the classes these are, and which ones, of many the first few."""
+    named = ", ".join(map(str, labels[:_NAMED])) + (", …" if len(labels) > _NAMED else "")
+    return f"{len(labels):,} of {len(subject.classes):,} classes ({named})"
 
 
 def named_parameters(parameters: ProfileParameters) -> dict[str, object]:

@@ -119,4 +119,5 @@ def model_facts(model: Model, taps: Taps) -> ModelFacts:
         untapped=taps.untapped,
         conversion=claim,
         conversion_remark=remark,
+        data_files=model.data_files,
     )

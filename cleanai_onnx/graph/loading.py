@@ -68,6 +68,8 @@ class Model:
     inputs, outputs
         What the graph takes and gives; weights that are listed as inputs (IR version 3) are not
         among the inputs.
+    data_files
+        Names of the files with its external data.
     data
         The bytes that `proto` was read from; None where it differs from them, or nobody asked for
         them to be kept.
@@ -81,6 +83,7 @@ class Model:
     size_bytes: int
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
+    data_files: tuple[str, ...] = ()
     data: bytes | None = field(default=None, repr=False)
 
     @property
@@ -117,7 +120,8 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, keep_data: bool 
     try:
         model = _checked(data, file, directory)
     except ModelError as error:
-        raise ModelError(f"{shown_file(file)}: {error}") from error.__cause__
+        sentence = f"{shown_file(file)}: {error}"
+        raise ModelError(sentence, slug=error.slug) from error.__cause__
     return model if keep_data else replace(model, data=None)
 
 
@@ -148,6 +152,7 @@ def _checked(data: bytes, file: str, directory: Path | None) -> Model:
         size_bytes=size,
         inputs=tuple(tensor_facts(v) for v in proto.graph.input if v.name not in stored),
         outputs=tuple(tensor_facts(value) for value in proto.graph.output),
+        data_files=tuple(path.name for path in files),
         data=data if as_read else None,
     )
 

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from cleanai_onnx.graph.loading import Model
 from cleanai_onnx.graph.taps import TapPoint, Taps
 
-__all__ = ["tapped_bytes", "tapped_proto"]
+__all__ = ["tapped_bytes", "tapped_proto", "with_addition"]
 
 
 def tapped_proto(model: Model, taps: Taps) -> onnx.ModelProto:
@@ -27,14 +27,21 @@ def tapped_proto(model: Model, taps: Taps) -> onnx.ModelProto:
 
 
 def tapped_bytes(model: Model, taps: Taps) -> bytes:
-    """Return the serialised `tapped_proto`.
+    """Return the serialised `tapped_proto`."""
+    return with_addition(model, _addition(model, taps))
+
+
+def with_addition(model: Model, addition: onnx.ModelProto) -> bytes:
+    """Return a model, serialised, with what is merged into it.
 
     Bytes put after one another are messages merged, in every implementation of protobuf: what is
-    new goes behind the file's own bytes, and the weights are not serialised again.
+    new goes behind the model's own bytes. Where those are kept (`Model.data`), the weights are not
+    serialised again.
     """
-    if model.data is None:
-        return bytes(tapped_proto(model, taps).SerializeToString())
-    return b"".join((model.data, _addition(model, taps).SerializeToString()))
+    data = model.data
+    return b"".join(
+        (model.proto.SerializeToString() if data is None else data, addition.SerializeToString())
+    )
 
 
 def _addition(model: Model, taps: Taps) -> onnx.ModelProto:

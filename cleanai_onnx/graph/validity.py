@@ -44,16 +44,20 @@ def check_structure(proto: onnx.ModelProto) -> None:
     opsets = {entry.domain or "": entry.version for entry in proto.opset_import}
     opset = opsets.get("", opsets.get("ai.onnx"))
     if opset is None:
-        raise ModelError("the model does not say which ONNX opset it uses: export it again.")
+        raise ModelError(
+            "the model does not say which ONNX opset it uses: export it again.", slug="opset"
+        )
     if opset < OLDEST_OPSET:
         raise ModelError(
             f"the model uses ONNX opset {opset}, but at least {OLDEST_OPSET} is needed: convert it "
-            "with onnx.version_converter or export it again."
+            "with onnx.version_converter or export it again.",
+            slug="opset",
         )
     if opset > defs.onnx_opset_version():
         raise ModelError(
             f"the model uses ONNX opset {opset}, but the installed onnx knows none after "
-            f"{defs.onnx_opset_version()}: update the packages onnx and onnxruntime."
+            f"{defs.onnx_opset_version()}: update the packages onnx and onnxruntime.",
+            slug="opset",
         )
     functions = {(function.domain, function.name) for function in proto.functions}
     for graph in all_graphs(proto.graph):
@@ -111,12 +115,14 @@ def _check_operator(node: onnx.NodeProto, opset: int) -> None:
     if domain:
         raise ModelError(
             f"the {node_title(node)} belongs to the custom operator domain {shown(domain)}, which "
-            "cannot be run: export the model with standard ONNX operators."
+            "cannot be run: export the model with standard ONNX operators.",
+            slug="custom-operator",
         )
     if not defs.has(node.op_type) or not _in_opset(node.op_type, opset):
         raise ModelError(
             f"the {node_title(node)} is of an operator that ONNX opset {opset} does not have: "
-            "export the model with standard ONNX operators."
+            "export the model with standard ONNX operators.",
+            slug="custom-operator",
         )
 
 

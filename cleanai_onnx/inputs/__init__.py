@@ -3,6 +3,7 @@
 from cleanai_onnx.inputs.decoding import MAX_PIXELS
 from cleanai_onnx.inputs.discovery import IMAGE_SUFFIXES, discover
 from cleanai_onnx.inputs.manifest import Manifest
+from cleanai_onnx.inputs.masks import load_mask
 from cleanai_onnx.inputs.pictures import as_plane, picture, value_range
 from cleanai_onnx.inputs.preprocessing import (
     INTERPOLATIONS,
@@ -43,6 +44,7 @@ __all__ = [
     "aligned_empty",
     "as_plane",
     "discover",
+    "load_mask",
     "picture",
     "resolve_preprocessing",
     "stream",

@@ -24,7 +24,7 @@ import io
 import os
 import stat
 import struct
-from typing import IO, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 
@@ -79,7 +79,7 @@ _UPRIGHT = {
 class Hash(Protocol):
     """What `hashlib` makes."""
 
-    def update(self, data: bytes, /) -> object:
+    def update(self, data: Any, /) -> object:
         """Take further bytes."""
 
 
@@ -111,7 +111,7 @@ def load_image(
     if suite.kind == "files":
         return decode_file(suite.path(index), mode, max_pixels, hashed)
     if hashed is not None:
-        hashed.update(suite.row(index).tobytes())
+        hashed.update(np.ascontiguousarray(suite.row(index)).data)
     pixels = suite.pixels(index)
     _check_size((pixels.shape[1], pixels.shape[0]), max_pixels)
     return _in_mode(Image.fromarray(np.ascontiguousarray(pixels)), mode)

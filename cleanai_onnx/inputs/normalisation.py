@@ -49,11 +49,13 @@ def normalisation_of(
             raise UsageError(
                 f"Nothing says how pixels are scaled for the input '{name}' ({image_input.dtype}): "
                 f"give --preset ({', '.join(PRESETS)}), or --scale with --mean and --std, or "
-                "--preprocessing FILE."
+                "--preprocessing FILE.",
+                slug="preprocessing-unknown",
             )
         raise UsageError(
             f"The mean or standard deviation for the input '{name}' is known, but not whether "
-            "pixels are 0 to 1 or 0 to 255 before it: give --scale 1/255 or --scale 1."
+            "pixels are 0 to 1 or 0 to 255 before it: give --scale 1/255 or --scale 1.",
+            slug="preprocessing-unknown",
         )
     if mean is None:
         mean = Finding((0.0,), f"{DEFAULT} (nothing is subtracted)", precedence.last)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cleanai_onnx.inputs.preprocessing import Preprocessing, Unchanged
 
-__all__ = ["as_picture", "as_plane", "picture", "value_range"]
+__all__ = ["as_picture", "as_plane", "picture", "pictures", "value_range"]
 
 _CHANNELS = (1, 3, 4)
 
@@ -36,6 +36,31 @@ def picture(values: npt.NDArray[Any], how: Preprocessing | Unchanged) -> npt.NDA
         pixels = pixels[..., ::-1]
     shown: npt.NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(pixels), 0, 255)).astype(np.uint8)
     return shown[..., 0] if how.channels == 1 else shown[..., :3]
+
+
+def pictures(values: npt.NDArray[Any], how: Preprocessing | Unchanged) -> npt.NDArray[np.float32]:
+    """Return a batch of inputs as (B, height, width, channels), colours in the order RGB.
+
+    The normalisation is undone, so that black is 0 and white 1. Arrays that were ready keep their
+    values; what is not shaped like an image becomes a picture of one row.
+
+    Parameters
+    ----------
+    values
+        (B, ...), each of ``how.item_shape``.
+    how
+        How the inputs were made.
+    """
+    batch = values.astype(np.float32)
+    if isinstance(how, Unchanged):
+        if batch.ndim == 4:
+            return np.moveaxis(batch, 1, -1) if batch.shape[1] in _CHANNELS else batch
+        return batch[..., None] if batch.ndim == 3 else batch.reshape(len(batch), 1, -1, 1)
+    if how.layout == "NCHW":
+        batch = np.moveaxis(batch, 1, -1)
+    mean, std = np.asarray(how.mean, np.float32), np.asarray(how.std, np.float32)
+    batch = (batch * std + mean) / np.float32(255 * how.scale)
+    return batch[..., ::-1] if how.channel_order == "BGR" else batch
 
 
 def as_plane(values: npt.NDArray[Any], how: Preprocessing | Unchanged) -> npt.NDArray[np.float64]:

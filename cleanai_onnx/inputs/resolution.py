@@ -188,7 +188,8 @@ def _axes(
     if layout is None:
         raise UsageError(
             f"The shape {shape_words} of input '{name}' does not tell where the channels are: "
-            "give --layout NCHW or --layout NHWC."
+            "give --layout NCHW or --layout NHWC.",
+            slug="preprocessing-unknown",
         )
     if layout.value == "NCHW":
         channels, height, width = shape[1], shape[2], shape[3]
@@ -214,7 +215,8 @@ def _channel_order(
         if channels is None:
             raise UsageError(
                 f"Nothing says how many channels the input '{name}' takes: give --channel-order "
-                "RGB, BGR, gray or RGBA."
+                "RGB, BGR, gray or RGBA.",
+                slug="preprocessing-unknown",
             )
         by_count = {1: "gray", 3: "RGB", 4: "RGBA"}
         return Finding(by_count[channels], f"{DEFAULT} ({channels} channels)", precedence.last)
@@ -257,18 +259,21 @@ def _unchanged(image_input: ImageInput, suite: Suite) -> ResolvedPreprocessing:
         hint = " (one input needs a batch axis too)" if array.ndim == len(wanted) else ""
         raise ImageError(
             f"The array in {suite.source} has shape {array.shape}, but the input '{name}' takes "
-            f"({shape}){hint}: save uint8 pixels to have them preprocessed, or that shape."
+            f"({shape}){hint}: save uint8 pixels to have them preprocessed, or that shape.",
+            slug="arrays",
         )
     dtype = np.dtype(image_input.dtype)
     if array.dtype.kind != dtype.kind and not {array.dtype.kind, dtype.kind} <= {"i", "u"}:
         raise ImageError(
             f"The array in {suite.source} holds {array.dtype}, but the input '{name}' takes "
-            f"{dtype}: save it as {dtype}, or as uint8 pixels to have them preprocessed."
+            f"{dtype}: save it as {dtype}, or as uint8 pixels to have them preprocessed.",
+            slug="arrays",
         )
     if dtype.kind in "iu" and not np.can_cast(array.dtype, dtype, "safe"):
         raise ImageError(
             f"The array in {suite.source} holds {array.dtype}, which does not fit into the {dtype} "
-            f"of the input '{name}': save it as {dtype}."
+            f"of the input '{name}': save it as {dtype}.",
+            slug="arrays",
         )
     item_shape = tuple(int(size) for size in array.shape[1:])
     origin = f"ready arrays ({suite.source})"

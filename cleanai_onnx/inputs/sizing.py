@@ -74,7 +74,8 @@ def sizing_of(
         if height is None or width is None:
             raise UsageError(
                 f"The input '{shown(input_name, 60)}' takes images of any size, and nothing says "
-                "which to use: give --size HEIGHTxWIDTH."
+                "which to use: give --size HEIGHTxWIDTH.",
+                slug="preprocessing-unknown",
             )
         final = Finding((height, width), f"graph (input '{shown(input_name, 60)}')", 0, "graph")
     _check_fixed(final, fixed, input_name, cropped=crop is not None)

@@ -124,7 +124,10 @@ def stream(
         If `batch_size`, `threads` or `ahead` is out of range.
     """
     if batch_size < 1:
-        raise UsageError(f"The batch size must be at least 1, not {batch_size} (--batch-size).")
+        raise UsageError(
+            f"The batch size must be at least 1, not {batch_size} (--batch-size).",
+            slug="batch-size",
+        )
     if (threads is not None and threads < 0) or ahead < 1:
         raise UsageError("Decoding needs at least 0 threads and at least 1 batch ahead.")
     if (suite.kind == "ready") != isinstance(preprocessing, Unchanged):
@@ -334,7 +337,7 @@ def _load(
     if isinstance(preprocessing, Unchanged):
         row = suite.row(index)
         if hashed is not None:
-            hashed.update(row.tobytes())
+            hashed.update(np.ascontiguousarray(row).data)
         return row, _hex(hashed)
     try:
         image = load_image(suite, index, preprocessing.mode, max_pixels, hashed)
@@ -346,7 +349,8 @@ def _load(
         raise UsageError(
             f"The image '{suite.name(index)}' is {size} (width x height), the model takes {width} "
             f"x {height}, and nothing says how to resize: give --resize stretch, shorter-side or "
-            "letterbox."
+            "letterbox.",
+            slug="preprocessing-unknown",
         ) from None
 
 

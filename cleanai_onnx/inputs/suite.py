@@ -149,7 +149,10 @@ class Suite:
         if limit is None:
             return self
         if limit < 1:
-            raise UsageError(f"The limit on images must be at least 1, not {limit} (--limit).")
+            raise UsageError(
+                f"The limit on images must be at least 1, not {limit} (--limit).",
+                slug="option-value",
+            )
         if limit >= len(self):
             return self
         return self.subset(sample(len(self), limit, seed))

@@ -22,9 +22,10 @@ from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.profiles.profile import Profile, Relevance, channel_columns
 from cleanai_onnx.profiles.sample import UNLABELLED, Sampler, image_keys
+from cleanai_onnx.profiles.unit_moments import UnitMoments
 from cleanai_onnx.provenance import RunRecord, versions
 from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, View
-from cleanai_onnx.runner import Runner, is_whole, unit_matrix
+from cleanai_onnx.runner import Runner, is_whole
 
 if TYPE_CHECKING:
     from cleanai_onnx import graph
@@ -110,6 +111,7 @@ class Profiler:
         self._labelled = self._correct = 0
         self._remarks: list[str] = []
         self._explainer: Explainer | None = None
+        self._units: UnitMoments | None = None
 
     @property
     def model(self) -> graph.Model:
@@ -134,7 +136,9 @@ class Profiler:
         """Make the session. Called by the first `update` if not before."""
         self._runner.start()
         layers = self._runner.layers
-        self._moments = Moments.none(sum(layer.size(self._view) for layer in layers))
+        self._moments = Moments.none(sum(layer.channels for layer in layers))
+        if self._view == "unit":
+            self._units = UnitMoments([layer.units for layer in layers])
         outputs = {value.name for value in self.model.proto.graph.output}
         self.traced = chosen_layers(self._wanted, layers, outputs)
         self._channels = channel_columns(layers)
@@ -207,8 +211,10 @@ class Profiler:
                 coverage.channel_values(layers, ran.activations, coverage.Parameters()),
                 ran.valid,
             )
-            learnt = values if self._view == "channel" else unit_matrix(ran)
-            self._moments = self._moments.merged(Moments.of(learnt))
+            if self._units is None:
+                self._moments = self._moments.merged(Moments.of(values))
+            else:
+                self._units.add(ran.activations, ran.valid)
             classes = np.zeros(ran.valid, np.int64) if ran.classes is None else ran.classes
             traces = {
                 # Copies: a view would keep the channels of all layers for as long as the trace.
@@ -293,7 +299,8 @@ class Profiler:
             versions=versions(),
             started=self.record.started,
         )
-        return Profile(facts, self._moments, self._sampler.sample(), relevance)
+        moments = self._moments if self._units is None else self._units.moments()
+        return Profile(facts, moments, self._sampler.sample(), relevance)
 
 
 def chosen_layers(

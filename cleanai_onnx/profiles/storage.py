@@ -37,7 +37,7 @@ def save(profile: Profile, path: str | Path) -> Path:
     OutputError
         If the file cannot be written there.
     """
-    return replace_file(path, content(profile))
+    return replace_file(path, content(profile), "--out")
 
 
 def content(profile: Profile) -> bytes:
@@ -77,8 +77,12 @@ def load(path: str | Path) -> Profile:
     UsageError
         If the file is missing, broken, no profile, or of a newer version than this program knows.
     """
-    with container.opened(path, "profile", REMEDY) as archive:
+    with container.opened(path, "profile", REMEDY, _refused) as archive:
         return _read(archive)
+
+
+def _refused(sentence: str) -> UsageError:
+    return UsageError(sentence)
 
 
 def loaded(content: bytes) -> Profile:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Protocol, TypeAlias
 
 import jax
 import numpy as np
 
 from cleanai_onnx import graph, runtime
-from cleanai_onnx.graph.canonical import exposed_proto
+from cleanai_onnx.errors import UsageError
+from cleanai_onnx.graph.canonical import computes_in_double, exposed_bytes
 from cleanai_onnx.relevance.layouts import Laid, channels_last_shape
 from cleanai_onnx.relevance.network import Network
 
@@ -22,7 +25,16 @@ Forward = Literal["auto", "onnxruntime", "jax"]
 class Activations(Protocol):
     """A forward pass in two parts: `run` before, `named` within the compiled walk."""
 
-    device: jax.Device
+    @property
+    def device(self) -> jax.Device:
+        """Where the activations are."""
+
+    @property
+    def given(self) -> Any:
+        """The shapes and types of what `run` returns."""
+
+    def finish(self) -> None:
+        """Wait until it can run; what went wrong in making it is raised here."""
 
     def run(self, images: Array) -> Any:
         """Take a batch and return what is given to the compiled walk."""
@@ -32,7 +44,10 @@ class Activations(Protocol):
 
 
 class FromRuntime:
-    """onnxruntime runs the original model, with the tensors asked for among its outputs."""
+    """onnxruntime runs the original model, with the tensors asked for among its outputs.
+
+    The session is made in a thread: the walk can be traced and compiled meanwhile.
+    """
 
     def __init__(
         self,
@@ -44,33 +59,64 @@ class FromRuntime:
         threads: int | None,
     ) -> None:
         self._input, self._feeds = image_input, dict(feeds)
-        self._shapes = {name: shape for name, shape in shapes.items() if name != image_input.name}
+        self._shapes = {
+            name: channels_last_shape(shape)
+            for name, shape in shapes.items()
+            if name != image_input.name
+        }
         self._whole = shapes.get(image_input.name)
         ranks = {name: len(shape) for name, shape in self._shapes.items()}
-        proto, outputs = exposed_proto(model, ranks)
-        session = runtime.Session(
-            proto.SerializeToString(), directory=model.directory, device=device, threads=threads
-        )
-        pairs = zip(outputs, self._shapes.values(), strict=True)
-        buffers = session.bind({output: channels_last_shape(shape) for output, shape in pairs})
-        self._session = session
-        self.device: jax.Device = next(iter(buffers[0].devices()))
+        data, outputs = exposed_bytes(model, ranks)
+
+        def start() -> tuple[runtime.Session, jax.Device]:
+            session = runtime.Session(
+                data, directory=model.directory, device=device, threads=threads
+            )
+            buffers = session.bind(dict(zip(outputs, self._shapes.values(), strict=True)))
+            return session, next(iter(buffers[0].devices()))
+
+        thread = ThreadPoolExecutor(1)
+        self._started = thread.submit(start)
+        thread.shutdown(wait=False)
+
+    @property
+    def device(self) -> jax.Device:
+        """Where the session's outputs are; known before there is one if JAX has only the CPU."""
+        if jax.default_backend() == "cpu":
+            return jax.devices()[0]
+        return self._started.result()[1]
+
+    @property
+    def given(self) -> Any:
+        """The images, if the walk reads them, and the flat outputs of the session."""
+
+        def flat(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+            place = jax.sharding.SingleDeviceSharding(self.device)
+            return jax.ShapeDtypeStruct(shape, np.float32, sharding=place)
+
+        outputs = [flat((shape[0], math.prod(shape[1:]))) for shape in self._shapes.values()]
+        return None if self._whole is None else flat(self._whole), outputs
+
+    def finish(self) -> None:
+        """Wait for the session."""
+        self._started.result()
 
     def run(self, images: Array) -> Any:
         """Run the model; the arrays are overwritten by the next run."""
+        session, device = self._started.result()
         images = images.astype(self._input.dtype, copy=False)
-        return [images, self._session.run({**self._feeds, self._input.name: images})]
+        outputs = session.run({**self._feeds, self._input.name: images})
+        if self._whole is None:
+            return None, outputs
+        return jax.device_put(images.astype(np.float32, copy=False), device), outputs
 
     def named(self, given: Any) -> dict[str, Laid]:
         """Give the flat outputs of the session their shapes."""
         images, outputs = given
         pairs = zip(self._shapes.items(), outputs, strict=True)
-        named = {
-            name: Laid(flat.reshape(channels_last_shape(shape)), last=True)
-            for (name, shape), flat in pairs
-        }
-        if self._whole is not None:
-            named[self._input.name] = Laid(images.astype("float32"))
+        named = {name: Laid(flat.reshape(shape), last=True) for (name, shape), flat in pairs}
+        if images is not None:
+            named[self._input.name] = Laid(images)
         return named
 
 
@@ -86,14 +132,24 @@ class FromLowered:
     ) -> None:
         self._lowered, self._names = network.original, tuple(names)
         self._input, self._feeds = image_input, dict(feeds)
-        self._dtype = network.dtype
+        is_real = image_input.dtype.startswith("float")
+        self._dtype = network.dtype if is_real else np.dtype(image_input.dtype)
+        self._shape = network.shape(image_input.name)
         self.device: jax.Device = jax.devices()[0]
         self._parameters = jax.device_put(dict(self._lowered.parameters), self.device)
 
+    @property
+    def given(self) -> Any:
+        """The weights and the inputs."""
+        images = jax.ShapeDtypeStruct(self._shape, self._dtype)
+        return self._parameters, {**self._feeds, self._input.name: images}
+
+    def finish(self) -> None:
+        """Do nothing: there is no session to wait for."""
+
     def run(self, images: Array) -> Any:
         """Hand the weights and the images over."""
-        dtype = self._dtype if self._input.dtype.startswith("float") else self._input.dtype
-        return self._parameters, {**self._feeds, self._input.name: images.astype(dtype)}
+        return self._parameters, {**self._feeds, self._input.name: images.astype(self._dtype)}
 
     def named(self, given: Any) -> dict[str, Laid]:
         """Compute the tensors asked for."""
@@ -116,13 +172,20 @@ def activations_from(
 ) -> Activations:
     """Return the source of the tensors `names`.
 
+    A model that computes in float64 is run by JAX: what onnxruntime hands over is float32.
+
     Raises
     ------
-    ModelError
-        If onnxruntime refuses the model.
     UsageError
-        If the device cannot be had.
+        If onnxruntime was asked for by name and the model computes in float64.
     """
+    if computes_in_double(model):
+        if forward == "onnxruntime":
+            raise UsageError(
+                "forward='onnxruntime' hands float32 over, and the model computes in float64: "
+                "leave forward out."
+            )
+        forward = "jax"
     if forward == "jax":
         return FromLowered(network, image_input, names, feeds)
     shapes = {name: network.shape(name) for name in names}

@@ -55,11 +55,11 @@ class Convolution:
 
         ONNX stores ``(O, I / groups, *kernel)``, where O counts channels of the small end.
         """
+        if self._pointwise:
+            return (np.ascontiguousarray(weight.reshape(weight.shape[:2])),)  # (O, I), as it lies
         w = np.moveaxis(weight, (0, 1), (-1, -2))  # (*kernel, I / groups, O)
         if self.depthwise:
             return (np.ascontiguousarray(w[..., 0, :]),)
-        if self._pointwise:
-            return (np.ascontiguousarray(w.reshape(w.shape[-2:])),)
         back = self._phases(w) if self._phased else self._flipped(w)
         return np.ascontiguousarray(w), np.ascontiguousarray(back)
 
@@ -101,7 +101,7 @@ class Convolution:
         if self.depthwise:
             return self._shrink_depthwise(x, weight[0])
         if self._pointwise:
-            return product(strided(x, g), weight[0])
+            return product(strided(x, g), weight[0].T)
         return self._lax(
             x,
             weight[0],
@@ -116,7 +116,7 @@ class Convolution:
         if self.depthwise:
             return self._grow_depthwise(s, weight[0])
         if self._pointwise:
-            return overlaid([((0,) * len(g.kernel), product(s, weight[0].T))], g)
+            return overlaid([((0,) * len(g.kernel), product(s, weight[0]))], g)
         if self._phased:
             return self._grow_phased(s, weight[1])
         padding = []

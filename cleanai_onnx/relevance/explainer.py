@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from cleanai_onnx import graph, runtime
 from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.graph.canonical import WIDEN_HALVES, without_halves
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.relevance.activations import Activations, Forward, activations_from
 from cleanai_onnx.relevance.boxes import with_boxes
@@ -27,6 +28,7 @@ from cleanai_onnx.relevance.result import Attribution, Conservation
 from cleanai_onnx.relevance.targets import Target, class_indices, start_relevance
 from cleanai_onnx.relevance.values import Recorder, values_from
 from cleanai_onnx.relevance.walk import Walked, walk
+from cleanai_onnx.relevance.weights import prepared_weights
 from cleanai_onnx.runtime.compilation import compiled
 
 __all__ = ["Explainer", "Forward", "Precision"]
@@ -52,6 +54,11 @@ class Explainer:
 
     Parameters are those of `cleanai_onnx.relevance.attribute`. The way back is compiled when the
     first batch comes, and again for another shape.
+
+    Attributes
+    ----------
+    widened
+        Whether the model has half precision, and is explained as the same model in float32.
 
     Examples
     --------
@@ -100,7 +107,10 @@ class Explainer:
                 f"batch_size must be a whole number of at least 1, not {batch_size!r}."
             )
         self.composite = chosen_composite(composite, parameters)
-        self.model = model if isinstance(model, graph.Model) else graph.load_model(model)
+        if not isinstance(model, graph.Model):
+            model = graph.load_model(model, keep_data=True)
+        self.model = without_halves(model)
+        self.widened = self.model is not model
         self.image_input = graph.find_image_input(self.model, input_name)
         self.batch_size = self._batch_size(batch_size)
         self._layers = layers
@@ -177,10 +187,13 @@ class Explainer:
             wanted = "x".join("any" if size is None else str(size) for size in ("N", *shape[1:]))
             raise ImageError(
                 f"the images have the shape {'x'.join(map(str, batch.shape))}, but the model takes "
-                f"{wanted} with N at least 1: preprocess them for this model."
+                f"{wanted} with N at least 1: preprocess them for this model.",
+                slug="arrays",
             )
         if batch.dtype.kind not in "fiub":
-            raise ImageError(f"the images are of the type {batch.dtype}, not numbers.")
+            raise ImageError(
+                f"the images are of the type {batch.dtype}, not numbers.", slug="arrays"
+            )
 
     def _in_precision(self) -> contextlib.AbstractContextManager[Any]:
         if self._precision == "float64":
@@ -206,14 +219,14 @@ class Explainer:
             self.image_input.name,
             np.dtype(self._precision),
         )
+        if self.widened:
+            network = replace(network, passes=(WIDEN_HALVES.name, *network.passes))
         plan = make_plan(network, self.composite, output=self._output, fallback=self._fallback)
         plan = with_boxes(plan, network, shape)
         if whole:
             plan = replace(plan, class_axis=None)
         layers = self._layer_names(network, shape)
-        prepared = [
-            step.prepared() if isinstance(step, LinearStep) else None for step in plan.steps
-        ]
+        prepared = prepared_weights(plan.steps, self._threads)
         wanted = (self.image_input.name, *layers)
 
         def back(taps: Mapping[str, Laid], weights: Any, targets: Array, recorder: Any) -> Walked:
@@ -249,14 +262,13 @@ class Explainer:
         def explain(given: Any, weights: Any, targets: Array) -> Walked:
             return back(activations.named(given), weights, targets, None)
 
-        return _Ready(
-            network,
-            plan,
-            jax.device_put(prepared, activations.device),
-            activations,
-            compiled(explain, activations.device.platform),
-            layers,
-        )
+        device = activations.device
+        prepared = jax.device_put(prepared, device)
+        lowered = compiled(explain, device.platform).lower(activations.given, prepared, targets)
+        ready = _Ready(network, plan, prepared, activations, lowered.compile(), layers)
+        activations.finish()
+        self.model = replace(self.model, data=None)  # only the first session is worth its memory
+        return ready
 
     def _layer_names(self, network: Network, shape: tuple[int, ...]) -> tuple[str, ...]:
         if self._layers is None:
@@ -272,7 +284,8 @@ class Explainer:
                 why = "it is merged into its neighbour" if merged else "the model has none so named"
                 raise UsageError(
                     f"the layer {shown(name)} has no relevance of its own, {why}: choose the "
-                    "output of an activation or of a layer."
+                    "output of an activation or of a layer.",
+                    slug="relevance-layer",
                 )
         return names
 

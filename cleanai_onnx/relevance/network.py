@@ -16,7 +16,12 @@ import numpy as np
 
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.graph import Model
-from cleanai_onnx.graph.canonical import canonicalise, with_weights
+from cleanai_onnx.graph.canonical import (
+    WIDEN_FLOATS,
+    CanonicalPass,
+    canonicalise,
+    with_weights,
+)
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.lowering import Lowered, Node, evaluate_node, lower
 from cleanai_onnx.lowering.arrays import is_static
@@ -115,7 +120,9 @@ class Network:
             return tuple(value.shape)
         node = self._producers.get(name)
         if node is None:
-            raise UsageError(f"the model has no tensor {shown(name)}: check the name.")
+            raise UsageError(
+                f"the model has no tensor {shown(name)}: check the name.", slug="relevance-layer"
+            )
         constants = [self.constant(x) if x else None for x in node.inputs]
         free = [i for i, x in enumerate(node.inputs) if x and constants[i] is None]
 
@@ -157,9 +164,10 @@ def network_from(
         If the model cannot be lowered.
     """
     lowered = lower(model)
+    before: tuple[CanonicalPass, ...] = ()
     if dtype == np.float64:
-        lowered = lowered.in_float64()
-    proto, passes = canonicalise(with_weights(model))
+        lowered, before = lowered.in_float64(), (WIDEN_FLOATS,)
+    proto, passes = canonicalise(with_weights(model), before)
     opsets = {"" if e.domain == "ai.onnx" else e.domain: e.version for e in proto.opset_import}
     canonical = graph_from(proto.graph, opsets, model.directory)
     return Network(

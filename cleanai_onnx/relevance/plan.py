@@ -25,7 +25,7 @@ from cleanai_onnx.relevance.rules import Rule
 from cleanai_onnx.relevance.signs import nonnegative_tensors
 from cleanai_onnx.relevance.visit import Redistribution
 
-__all__ = ["Fallback", "LinearStep", "OtherStep", "Plan", "Step", "make_plan"]
+__all__ = ["Fallback", "LinearStep", "OtherStep", "Plan", "Step", "find_start", "make_plan"]
 
 Array: TypeAlias = Any
 
@@ -128,7 +128,7 @@ def make_plan(
     """
     producers = {name: node for node in network.nodes for name in node.outputs if name}
     dependent = _dependent(network)
-    start, class_axis = _start(network, producers, _output(network, output))
+    start, class_axis = find_start(network, producers, _output(network, output))
     if start not in dependent:
         raise ModelError(
             f"the output {shown(start)} does not depend on the images: choose another output."
@@ -282,7 +282,9 @@ _MOVES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transp
 _SQUASHES = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 
 
-def _start(network: Network, producers: Mapping[str, Node], output: str) -> tuple[str, int | None]:
+def find_start(
+    network: Network, producers: Mapping[str, Node], output: str
+) -> tuple[str, int | None]:
     """Return the tensor before the final softmax or sigmoid, and its axis of classes."""
     name = output
     for _ in range(8):

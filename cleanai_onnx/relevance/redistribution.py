@@ -83,13 +83,14 @@ def balance(visit: Visit, inputs: dict[int, Array]) -> Array:
     "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where",
 )  # fmt: skip
 def move(visit: Visit) -> Redistributed:
-    """Hand relevance to where the elements come from."""
+    """Hand relevance to where the elements come from; constants keep what comes from them."""
     zeros = [jnp.zeros(visit.shape(visit.node.inputs[i]), visit.dtype) for i in visit.data]
     inputs = visit.pull_back(zeros, visit.given)
-    constants = any(
-        name and i not in visit.data for i, name in enumerate(visit.node.inputs)
-    ) and visit.node.op in ("Concat", "Where")
-    return Redistributed(inputs, biases=balance(visit, inputs) if constants else None)
+    constants = any(name and i not in visit.data for i, name in enumerate(visit.node.inputs))
+    adds = visit.node.op in ("CenterCropPad", "Pad") or (
+        visit.node.op in ("Concat", "Where") and constants
+    )
+    return Redistributed(inputs, biases=balance(visit, inputs) if adds else None)
 
 
 @redistributes("Cast", "CastLike", channels_last=True)

@@ -6,8 +6,10 @@ and one line in `cleanai_onnx.formats`. Modules are imported when their format i
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 from cleanai_onnx.errors import UsageError
@@ -21,8 +23,11 @@ __all__ = [
     "check_destination",
     "read",
     "render",
+    "require",
     "write",
 ]
+
+LOG = logging.getLogger(__name__)
 
 
 def render(result: Result, format: str) -> bytes:
@@ -31,14 +36,26 @@ def render(result: Result, format: str) -> bytes:
     Raises
     ------
     UsageError
-        If there is no such format; the sentence lists those there are.
+        If there is no such format; the sentence lists those there are. If it needs a package that
+        is not installed.
     """
+    return cast(bytes, _module(format).render(result))
+
+
+def require(format: str) -> None:
+    """Fail now if nothing could be rendered in `format` later; as `render` does."""
+    check = getattr(_module(format), "require", None)
+    if check is not None:
+        check()
+
+
+def _module(format: str) -> ModuleType:
     known = FORMATS.get(format)
     if known is None:
         raise UsageError(
             f"there is no report format {format!r}: choose one of {', '.join(sorted(FORMATS))}"
         )
-    return cast(bytes, import_module(known.module).render(result))
+    return import_module(known.module)
 
 
 def write(result: Result, format: str, path: str | Path) -> Path:
@@ -54,6 +71,7 @@ def write(result: Result, format: str, path: str | Path) -> Path:
     OutputError
         If the file cannot be written there.
     """
+    LOG.info("write %s", path)
     return replace_file(path, render(result, format))
 
 

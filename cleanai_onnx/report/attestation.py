@@ -13,12 +13,15 @@ from typing import Any, Literal
 
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.report.json import text_of
-from cleanai_onnx.result import Result
+from cleanai_onnx.result import ModelFacts, Result
 
-__all__ = ["PREDICATE_TYPE", "STATEMENT_TYPE", "render", "statement", "verdict_of"]
+__all__ = ["COMBINED", "PREDICATE_TYPE", "STATEMENT_TYPE", "render", "statement", "verdict_of"]
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
+
+COMBINED = "cleanai-onnx-model-and-data-sha256"
+"""What the hash of a model together with its external data is called (docs/evidence.md)."""
 
 Verdict = Literal["PASSED", "WARNED", "FAILED"]
 
@@ -38,7 +41,7 @@ def statement(result: Result) -> dict[str, Any]:
     """Return the statement of `result`; see `render`."""
     return {
         "_type": STATEMENT_TYPE,
-        "subject": [{"name": result.model.file, "digest": {"sha256": result.model.sha256}}],
+        "subject": [{"name": result.model.file, "digest": _digest(result.model)}],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "result": verdict_of(result),
@@ -55,6 +58,11 @@ def verdict_of(result: Result) -> Verdict:
     if not all(gate.passed for gate in result.gates):
         return "FAILED"
     return "PASSED" if result.gates and not result.images.skipped else "WARNED"
+
+
+def _digest(model: ModelFacts) -> dict[str, str]:
+    # Of a model with external data, the hash is of several files: no tool would find it by sha256.
+    return {COMBINED if model.data_files else "sha256": model.sha256}
 
 
 def _configuration(result: Result) -> list[dict[str, Any]]:

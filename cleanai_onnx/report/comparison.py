@@ -50,7 +50,8 @@ def described_outputs(comparison: Comparison) -> list[tuple[str, str]]:
             )
         )
     if found.not_finite:
-        rows.append(("Not finite", f"the outputs for {found.not_finite:,} images"))
+        images = "image" if found.not_finite == 1 else "images"
+        rows.append(("Not finite", f"the outputs for {found.not_finite:,} {images}"))
     return rows
 
 

@@ -26,27 +26,25 @@ __all__ = [
 ]
 
 _REASONS = {
-    errno.ENOSPC: "the disk is full; free some space or choose another folder with --output",
+    errno.ENOSPC: "the disk is full; free some space or choose another folder with {flag}",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder with "
-    "--output",
-    errno.EROFS: "the file system is read-only; choose another folder with --output",
-    errno.EACCES: "you may not write in that folder; choose another with --output",
-    errno.EPERM: "you may not write in that folder; choose another with --output",
-    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder with "
-    "--output",
-    errno.EEXIST: "a part of that path is a file, not a folder; choose another folder with "
-    "--output",
-    errno.ENOENT: "that folder does not exist and cannot be made; choose another with --output",
+    "{flag}",
+    errno.EROFS: "the file system is read-only; choose another folder with {flag}",
+    errno.EACCES: "you may not write in that folder; choose another with {flag}",
+    errno.EPERM: "you may not write in that folder; choose another with {flag}",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder with {flag}",
+    errno.EEXIST: "a part of that path is a file, not a folder; choose another folder with {flag}",
+    errno.ENOENT: "that folder does not exist and cannot be made; choose another with {flag}",
     errno.EISDIR: "that is a folder; give the name of a file",
     errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter one",
 }
 
 
 class Pending:
-    """A file under a temporary name beside its target."""
+    """A file under a temporary name beside its target; `flag` is what names another place."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, flag: str = "--output") -> None:
+        self.path, self.flag = path, flag
         self._group: _Group | None = None
         target = Path(os.path.realpath(path))  # unlike resolve(), this survives a loop of links
         self.target = target
@@ -145,7 +143,7 @@ def all_or_nothing() -> Iterator[None]:
             try:
                 pending.place_now()
             except OSError as error:
-                raise explained(pending.path, error) from error
+                raise explained(pending.path, error, pending.flag) from error
         for action in group.then:
             action()
     finally:
@@ -176,11 +174,11 @@ def discard_unfinished() -> None:
         pending.remove()
 
 
-def check_destination(path: str | Path) -> None:
+def check_destination(path: str | Path, flag: str = "--output") -> None:
     """Fail now if a report could not be written to `path` later.
 
     Meant to be called before a long analysis. It tries the parent folder with an empty file, and
-    leaves nothing behind.
+    leaves nothing behind. `flag` is the option that names another place.
 
     Raises
     ------
@@ -188,17 +186,18 @@ def check_destination(path: str | Path) -> None:
         With one sentence that says why not, and what to do.
     """
     try:
-        Pending(path).remove()
+        Pending(path, flag).remove()
     except (OSError, ValueError) as error:
-        raise explained(path, error) from error
+        raise explained(path, error, flag) from error
 
 
-def replace_file(path: str | Path, content: bytes) -> Path:
+def replace_file(path: str | Path, content: bytes, flag: str = "--output") -> Path:
     """Write `content` to `path`, replacing what is there in one step, and return the path.
 
     The content goes to a temporary file beside the target, is flushed to the disk and renamed.
     On any error, and on Ctrl-C, the temporary file is removed and the old file is untouched.
-    A symbolic link is followed, so that the file it names is replaced and not the link.
+    A symbolic link is followed, so that the file it names is replaced and not the link. `flag` is
+    the option that names another place.
 
     Raises
     ------
@@ -207,7 +206,7 @@ def replace_file(path: str | Path, content: bytes) -> Path:
     """
     pending: Pending | None = None
     try:
-        pending = Pending(path)
+        pending = Pending(path, flag)
         with pending.temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
@@ -217,7 +216,7 @@ def replace_file(path: str | Path, content: bytes) -> Path:
         if pending is not None:
             pending.remove()
         if isinstance(error, OSError | ValueError):
-            raise explained(path, error) from error
+            raise explained(path, error, flag) from error
         raise
     return Path(path)
 
@@ -294,12 +293,12 @@ class GrowingFile:
         return explained(self._path, error)
 
 
-def explained(path: str | Path, error: OSError | ValueError) -> OutputError:
-    """Return what `error`, met on the way to `path`, means to the user."""
+def explained(path: str | Path, error: OSError | ValueError, flag: str = "--output") -> OutputError:
+    """Return what `error`, met on the way to `path`, means to the user, who may give `flag`."""
     number = error.errno if isinstance(error, OSError) else None
-    reason = _REASONS.get(number or 0)
-    if reason is None:
+    reason = _REASONS.get(number or 0, "").format(flag=flag)
+    if not reason:
         # A ValueError comes from a path that no file system can hold, such as one with a NUL.
         reason = (error.strerror if isinstance(error, OSError) else str(error)) or "unknown reason"
-        reason = f"{printable(reason, 200)}; choose another place with --output"
+        reason = f"{printable(reason, 200)}; choose another place with {flag}"
     return OutputError(f"cannot write {printable(str(path), 300)}: {reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from cleanai_onnx.difference import ChannelChange, Difference, LayerChange, MetricChange
+from cleanai_onnx.difference import Difference, LayerChange, MetricChange
 from cleanai_onnx.report import figures
 from cleanai_onnx.report.json import text_of
 from cleanai_onnx.report.lines import Lines
@@ -143,7 +143,7 @@ class DifferenceLines(Lines):
         if shown:
             rows = [
                 [
-                    named(one.layer),
+                    named(found.titles.get(one.layer, one.layer)),
                     f"{one.metric}, {one.view}s",
                     figure(one.old, one.kind),
                     figure(one.new, one.kind),
@@ -170,13 +170,10 @@ class DifferenceLines(Lines):
             if count:
                 self.line(f"{what}: {count:,}", style)
                 for one in changes[:_NAMES]:
-                    self.line(f"  {_channels(one)}")
+                    title = self.difference.titles.get(one.layer, one.layer)
+                    self.line(f"  {named(title)}: {ranges(one.channels)}")
                 if len(changes) > _NAMES:
                     self.line(f"  and those of {len(changes) - _NAMES:,} more layers")
-
-
-def _channels(change: ChannelChange) -> str:
-    return f"{named(change.layer)}: {ranges(change.channels)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,7 @@ __all__ = [
     "figure",
     "firing_by_layer",
     "hardly",
+    "hashes_of",
     "is_score_ratio",
     "layer_numbers",
     "layer_tables",
@@ -66,7 +68,8 @@ def verdicts(result: Result) -> tuple[Verdict, ...]:
 def figure(table: Table) -> Figure:
     """Return the coverage in the table's total row.
 
-    The counts beside a ratio are the last two counts before it: covered, total.
+    The counts beside a ratio are the last two counts before it: covered, total. Where their
+    quotient is another, what is covered stands in several columns.
     """
     if table.total is None:
         return Figure(None, None, None)
@@ -79,6 +82,9 @@ def figure(table: Table) -> Figure:
             ratio = float(cell) if isinstance(cell, int | float) else None
             break
     covered, total = counts[-2:] if len(counts) > 1 else (None, None)
+    if ratio is not None and math.isfinite(ratio) and covered is not None and total:
+        # Where corners below and above are counted apart, the ratio has their sum.
+        covered = covered if covered / total == ratio else round(ratio * total)
     return Figure(covered, total, ratio)
 
 
@@ -183,3 +189,13 @@ def tensors(facts: tuple[TensorFacts, ...]) -> str:
         f"{tensor.name}: {tensor.dtype} [{', '.join(map(str, tensor.shape))}]" for tensor in facts
     ]
     return "; ".join(described) or NOTHING
+
+
+def hashes_of(result: Result) -> list[tuple[str, str]]:
+    """Return what the result is of, as names and SHA-256 in hexadecimal."""
+    model = "model and its data" if result.model.data_files else "model"
+    return [
+        (model, result.model.sha256),
+        ("configuration", result.run.configuration_sha256 or NOTHING),
+        ("images", result.images.manifest_sha256 or NOTHING),
+    ]

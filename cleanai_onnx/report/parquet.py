@@ -14,7 +14,7 @@ from cleanai_onnx.report.csv import text_of
 from cleanai_onnx.report.tidy import lines_of
 from cleanai_onnx.result import Cell, Result
 
-__all__ = ["render"]
+__all__ = ["render", "require"]
 
 
 def render(result: Result) -> bytes:
@@ -25,7 +25,7 @@ def render(result: Result) -> bytes:
     UsageError
         If pyarrow is not installed.
     """
-    arrow, parquet = _pyarrow()
+    arrow, parquet = require()
     lines = list(lines_of(result))
     schema = arrow.schema(
         [
@@ -60,7 +60,14 @@ def _number(value: Cell) -> float | None:
         return float("inf") if value > 0 else float("-inf")
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def require() -> tuple[Any, Any]:
+    """Return pyarrow and its module for Parquet.
+
+    Raises
+    ------
+    UsageError
+        If pyarrow is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet

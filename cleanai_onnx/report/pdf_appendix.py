@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cleanai_onnx.report import figures
 from cleanai_onnx.report.conversion import CLAIM, described
+from cleanai_onnx.report.digest import hashes_of
 from cleanai_onnx.report.names import named
 from cleanai_onnx.report.pdf_grid import GridColumn, draw_grid
 from cleanai_onnx.report.pdf_sheet import BODY, CAPTION, H2, LEFT, SMALL, WIDTH, Sheet
@@ -144,7 +145,7 @@ def draw_conversion(sheet: Sheet, result: Result) -> None:
 
 
 def draw_run(sheet: Sheet, result: Result) -> None:
-    """Draw the run in detail: options, time, versions, operators of the model."""
+    """Draw the run in detail: hashes, options, time, versions, operators of the model."""
     run = result.run
     seconds = [(phase, figures.duration(spent)) for phase, spent in run.seconds.items()]
     options = [(name, figures.parameter(setting)) for name, setting in run.options.items()]
@@ -153,6 +154,7 @@ def draw_run(sheet: Sheet, result: Result) -> None:
     if len(operators) > _MOST:
         listed.append((f"and {len(operators) - _MOST:,} more types", ""))
     for title, pairs in (
+        ("SHA-256", hashes_of(result)),
         ("Options", options),
         ("Time", seconds),
         ("Versions", [*run.versions.items(), ("platform", run.platform)]),

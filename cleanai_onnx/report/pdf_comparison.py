@@ -190,7 +190,7 @@ def _draw_layers(sheet: Sheet, comparison: Comparison) -> None:
         ],
         [
             (
-                named(pair.new),
+                named(pair.title),
                 *(
                     cell
                     for metric, view in _OF_LAYERS
@@ -211,7 +211,14 @@ def _draw_layers(sheet: Sheet, comparison: Comparison) -> None:
             GridColumn("Metric", 60),
             *_side_by_side(""),
         ],
-        [(named(one.layer), f"{one.metric}, {one.view}s", *_cells(one)) for one in shown],
+        [
+            (
+                named(found.titles.get(one.layer, one.layer)),
+                f"{one.metric}, {one.view}s",
+                *_cells(one),
+            )
+            for one in shown
+        ],
     )
     sheet.y += 4
 
@@ -234,7 +241,7 @@ def _cells(one: MetricChange | LayerChange | None) -> tuple[str, str, str]:
 
 
 def _draw_channels(sheet: Sheet, comparison: Comparison) -> None:
-    found = comparison.difference
+    found, titles = comparison.difference, comparison.difference.titles
     for title, changes in (
         ("Channels that never fire in the new model, and do in the old one", found.silenced),
         ("Channels that fire in the new model only", found.awakened),
@@ -250,7 +257,11 @@ def _draw_channels(sheet: Sheet, comparison: Comparison) -> None:
                 GridColumn("Which", 94, lines=3),
             ],
             [
-                (named(one.layer), f"{len(one.channels):,}", ranges(one.channels, 160))
+                (
+                    named(titles.get(one.layer, one.layer)),
+                    f"{len(one.channels):,}",
+                    ranges(one.channels, 160),
+                )
                 for one in changes[:_CHANNELS]
             ],
         )

@@ -7,7 +7,6 @@ was explained and where the relevance went.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -18,9 +17,10 @@ from cleanai_onnx.report import figures
 from cleanai_onnx.report.digest import is_score_ratio
 from cleanai_onnx.report.names import named, printable
 from cleanai_onnx.report.pdf_sheet import CAPTION, H2, LEFT, PANEL, SMALL, WIDTH, Sheet
-from cleanai_onnx.result import FeaturedImage, ImageRelevance, RelevanceFacts, Result
+from cleanai_onnx.report.relevance import key_of, shares_of
+from cleanai_onnx.result import FeaturedImage, Result
 
-__all__ = ["draw_featured_images"]
+__all__ = ["draw_featured_images", "draw_picture"]
 
 _COLUMNS = 6
 _GUTTER = 4.0
@@ -56,7 +56,7 @@ def draw_featured_images(sheet: Sheet, result: Result) -> None:
             row = images[start : start + abreast]
             names = [sheet.type.wrap(named(image.path), SMALL, width, 2) for image in row]
             named_at = _CARD + 7.3 + 3.3 * max(map(len, names))
-            lines = max(max(len(_scores(result, i)), len(_shares(i.relevance))) for i in row)
+            lines = max(max(len(_scores(result, i)), len(shares_of(i.relevance))) for i in row)
             height = named_at + 3.6 * lines
             broke = sheet.room(height + 9)
             if start == 0 or broke:
@@ -71,7 +71,7 @@ def draw_featured_images(sheet: Sheet, result: Result) -> None:
                     right = x + _CARD + _BETWEEN
                     heat_map = None if image.relevance is None else image.relevance.heat_map
                     draw_picture(sheet, heat_map, right, "no heat map")
-                    _draw_pairs(sheet, _shares(image.relevance), right, y)
+                    _draw_pairs(sheet, shares_of(image.relevance), right, y)
             sheet.y += height + 3
 
 
@@ -79,36 +79,12 @@ def _draw_key(sheet: Sheet, result: Result) -> None:
     """Say how the heat maps were made and are read, or why there are none."""
     facts = result.relevance
     if facts is not None:
-        sheet.paragraph(_key(facts, result.featured), CAPTION, most=9, after=3)
+        sheet.paragraph(key_of(facts, result.featured), CAPTION, most=9, after=3)
     elif result.run.options.get("relevance") is False:
         sheet.paragraph("Heat maps of relevance were switched off.", CAPTION, after=3)
     for note in result.notes:
         if note.slug in _REASONS:
             sheet.paragraph(printable(note.text, 600), CAPTION, most=6, after=3)
-
-
-def _key(facts: RelevanceFacts, featured: Sequence[FeaturedImage]) -> str:
-    rules = ", ".join(f"{rule} at {count:,}" for rule, count in facts.rules.items())
-    parameters = ", ".join(
-        f"{name} {figures.parameter(value)}" for name, value in facts.parameters.items()
-    )
-    residuals = [
-        abs(image.relevance.residual / image.relevance.value)
-        for image in featured
-        if image.relevance is not None and image.relevance.value
-    ]
-    largest = max((r for r in residuals if math.isfinite(r)), default=None)
-    residual = figures.NOTHING if largest is None else figures.value(float(f"{largest:.2g}"))
-    return (
-        "Heat maps: layer-wise relevance propagation over what the model sees, by the composite "
-        f"{printable(facts.composite, 60)} ({printable(parameters, 120)}; nodes by rule: "
-        f"{printable(rules, 300)}). Explained is f(x), the value of "
-        f"{printable(facts.target, 60)}, at the tensor {named(facts.start)}. Red pixels speak for "
-        "it, blue ones against it; full colour differs from image to image. Below each: which "
-        "part of f(x) arrived at the pixels, what biases and other constants took, and the "
-        f"residual, which neither accounts for (at most {residual} of f(x)). It shows what moved "
-        "the model under these rules, not causes."
-    )
 
 
 def draw_picture(
@@ -144,21 +120,6 @@ def _scores(result: Result, image: FeaturedImage) -> list[tuple[str, str]]:
     if not ratios:
         return [(name, figures.value(image.scores[name])) for name in image.scores][:_SCORES]
     return [(name, figures.percent(image.scores[name])) for name in ratios[:_SCORES]]
-
-
-def _shares(relevance: ImageRelevance | None) -> list[tuple[str, str]]:
-    """Return what was explained, and where the relevance went, in words."""
-    if relevance is None:
-        return []
-    what = "output" if relevance.target is None else f"class {relevance.target:,}"
-    parts = [("to pixels", relevance.arrived), ("to biases", relevance.biases)]
-    if relevance.others:
-        parts.append(("elsewhere", relevance.others))
-    parts.append(("residual", relevance.residual))
-    return [
-        (what, figures.value(float(f"{relevance.value:.4g}"))),
-        *((name, figures.share(part, relevance.value)) for name, part in parts),
-    ]
 
 
 def _draw_pairs(sheet: Sheet, pairs: Sequence[tuple[str, str]], x: float, y: float) -> None:

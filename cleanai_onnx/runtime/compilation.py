@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["compiled", "compiler_options"]
+if TYPE_CHECKING:
+    import jax
+
+__all__ = ["compiled", "compiler_options", "current_platform"]
 
 _REDUCTIONS = ("xla_cpu_experimental_ynn_fusion_type", "")
 """jaxlib 0.10's CPU back end hands reductions to a fusion library that is slower here."""
@@ -38,9 +41,17 @@ def _is_known(name: str, value: str) -> bool:
     return True
 
 
+def current_platform() -> str:
+    """Return the platform of JAX's default device of this moment, as ``"cpu"``."""
+    import jax
+
+    device = getattr(jax.config, "jax_default_device", None)
+    return str(getattr(device, "platform", None) or jax.default_backend())
+
+
 def compiled(
     function: Callable[..., Any], platform: str, *, wide: bool = False, **options: Any
-) -> Callable[..., Any]:
+) -> jax.stages.Wrapped:
     """Return `function` compiled by JAX with this project's compiler options.
 
     Parameters

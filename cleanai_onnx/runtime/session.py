@@ -51,13 +51,15 @@ def require_onnxruntime() -> ModuleType:
         import onnxruntime
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "onnxruntime":
-            raise UsageError(f"onnxruntime is not installed; {INSTALL}") from error
-        raise UsageError(_broken(error)) from error
+            raise UsageError(
+                f"onnxruntime is not installed; {INSTALL}", slug="package-missing"
+            ) from error
+        raise UsageError(_broken(error), slug="package-missing") from error
     except (ImportError, OSError) as error:
-        raise UsageError(_broken(error)) from error
+        raise UsageError(_broken(error), slug="package-missing") from error
     if not hasattr(onnxruntime, "InferenceSession"):
         # What is left of a package whose files another one has removed with its own.
-        raise UsageError(_broken("its files are incomplete"))
+        raise UsageError(_broken("its files are incomplete"), slug="package-missing")
     return onnxruntime
 
 
@@ -134,7 +136,8 @@ class Session:
         if threads is not None and not 1 <= threads <= MOST_THREADS_PER_CORE * cores:
             raise UsageError(
                 f"--threads must be from 1 to {MOST_THREADS_PER_CORE * cores} on this machine with "
-                f"{cores} cores, not {threads}."
+                f"{cores} cores, not {threads}.",
+                slug="option-value",
             )
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -154,7 +157,8 @@ class Session:
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise ModelError(
                 f"onnxruntime refuses the model: {_explanation(error)}; export it again, or update "
-                "onnxruntime."
+                "onnxruntime.",
+                slug="model-refused",
             ) from error
         self.provider: str = self._session.get_providers()[0]
         if device == "cuda" and self.provider != "CUDAExecutionProvider":
@@ -234,7 +238,9 @@ class Session:
                 else "if a batch size is built into it, give that with --batch-size, otherwise "
                 "export it again."
             )
-            raise ModelError(f"the model fails when it is run: {text}; {advice}") from error
+            raise ModelError(
+                f"the model fails when it is run: {text}; {advice}", slug="model-fails"
+            ) from error
 
 
 def on_device(device: Any) -> AbstractContextManager[Any]:

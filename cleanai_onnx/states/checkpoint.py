@@ -32,6 +32,7 @@ FILE = "checkpoint.npz"
 UNFINISHED = "checkpoint.new"
 LOCK = "lock"
 COLUMN = ".column"
+REMEDY = "remove the folder to begin anew"
 _SHARE = 20
 """By default a checkpoint takes at most this part of the time."""
 
@@ -80,7 +81,7 @@ class Checkpoint:
                 )
             self._lock = (self._folder / LOCK).open("wb")
         except (OSError, ValueError) as error:
-            raise explained(folder, error) from error
+            raise explained(folder, error, "--checkpoint") from error
         self._acquire()
         self._since = time.monotonic()
 
@@ -110,7 +111,7 @@ class Checkpoint:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             return os.fdopen(descriptor, "r+b", buffering=0)
         except OSError as error:
-            raise explained(path, error) from error
+            raise explained(path, error, "--checkpoint") from error
 
     def load(self, identity: Mapping[str, str]) -> tuple[Position, dict[str, Any]] | None:
         """Return how far the earlier run came, and what it had measured; None if there is none.
@@ -128,7 +129,7 @@ class Checkpoint:
         path = self._folder / FILE
         if not path.exists():
             return None
-        with container.opened(path, "checkpoint", "remove the folder to begin anew") as archive:
+        with container.opened(path, "checkpoint", REMEDY, _refused) as archive:
             tree = container.read_tree(archive, TREE)
             if whole_in(tree, "format version", 1) > CHECKPOINT_FORMAT_VERSION:
                 raise UnfitError("a newer version of cleanai-onnx has written it")
@@ -190,7 +191,7 @@ class Checkpoint:
                 os.fsync(stream.fileno())
             path.replace(self._folder / FILE)
         except OSError as error:
-            raise explained(path, error) from error
+            raise explained(path, error, "--checkpoint") from error
         self._position, self._since = position, time.monotonic()
         self._cost = self._since - began
 
@@ -221,6 +222,10 @@ class Checkpoint:
                 (self._folder / name).unlink()
             self._folder.rmdir()
         self._lock.close()
+
+
+def _refused(sentence: str) -> UsageError:
+    return UsageError(sentence)
 
 
 def _is_ours(name: str) -> bool:

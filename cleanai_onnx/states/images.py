@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from cleanai_onnx import container
 from cleanai_onnx.container import UnfitError
+from cleanai_onnx.errors import UsageError
 from cleanai_onnx.inputs import Manifest
 from cleanai_onnx.selection.scratch import scratch_file, write_all
 
@@ -31,6 +32,7 @@ __all__ = [
     "StoredImages",
     "add_images",
     "list_images",
+    "refused",
     "scratch",
 ]
 
@@ -96,6 +98,11 @@ class Images(Protocol):
 
     def rows(self) -> Iterator[Rows]:
         """Yield the images, some at a time."""
+
+
+def refused(sentence: str) -> UsageError:
+    """Return the error that says what is wrong with a state."""
+    return UsageError(sentence)
 
 
 def scratch(folder: str | Path | None = None) -> Opener:
@@ -297,7 +304,7 @@ class StoredImages:
         UsageError
             If the file does not hold what it should.
         """
-        with container.opened(self._path, "state", REMEDY) as archive:
+        with container.opened(self._path, "state", REMEDY, refused) as archive:
             columns = {
                 name: container.rows_of(
                     archive, f"images.{name}", dtype, (self._count, *item), ROWS

@@ -24,7 +24,7 @@ from cleanai_onnx.profiles import storage as profile_storage
 from cleanai_onnx.report import json as result_json
 from cleanai_onnx.report.destination import Pending, explained
 from cleanai_onnx.result import LayerFacts, ModelFacts, Result
-from cleanai_onnx.states.images import REMEDY, Shape, StoredImages, add_images
+from cleanai_onnx.states.images import REMEDY, Shape, StoredImages, add_images, refused
 from cleanai_onnx.states.part import STATE_FORMAT_VERSION, PairImage, Part, StateFacts
 
 __all__ = [
@@ -54,7 +54,7 @@ def save(part: Part, path: str | Path) -> Path:
     """
     pending: Pending | None = None
     try:
-        pending = Pending(path)
+        pending = Pending(path, "--state")
         with pending.temporary.open("wb") as stream:
             _write(part, stream)
             stream.flush()
@@ -64,7 +64,7 @@ def save(part: Part, path: str | Path) -> Path:
         if pending is not None:
             pending.remove()
         if isinstance(error, OSError):
-            raise explained(path, error) from error
+            raise explained(path, error, "--state") from error
         raise
     return Path(path)
 
@@ -116,7 +116,7 @@ def described(path: str | Path) -> tuple[StateFacts, ModelFacts]:
     UsageError
         As `load`.
     """
-    with container.opened(path, "state", REMEDY) as archive:
+    with container.opened(path, "state", REMEDY, refused) as archive:
         facts, result = _facts(archive)
     return facts, result.model
 
@@ -129,7 +129,7 @@ def load(path: str | Path) -> Part:
     UsageError
         If the file is missing, broken, no state, or of a newer version than this program knows.
     """
-    with container.opened(path, "state", REMEDY) as archive:
+    with container.opened(path, "state", REMEDY, refused) as archive:
         facts, result = _facts(archive)
         profile = None
         if facts.profile_parameters is not None:

@@ -5,7 +5,7 @@ Kim, Feldt, Yoo: Guiding Deep Learning System Testing Using Surprise Adequacy (I
 
 from __future__ import annotations
 
-from cleanai_onnx.surprise.density import ClassDensity, varying_columns
+from cleanai_onnx.surprise.density import RIDGE, ClassDensity, varying_columns
 from cleanai_onnx.surprise.nearest import NearestTraces
 
-__all__ = ["ClassDensity", "NearestTraces", "varying_columns"]
+__all__ = ["RIDGE", "ClassDensity", "NearestTraces", "varying_columns"]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from cleanai_onnx.difference import OutputAgreement
+from cleanai_onnx.report.names import printable
 from cleanai_onnx.result import GateOutcome, Result, View
 from cleanai_onnx.validation.gate import PROFILED, Gate
 from cleanai_onnx.validation.matching import match_layers
@@ -79,7 +80,7 @@ def _judged(
             held.append(_held(result, gate, reading, old))
         text = sentence(result, gate, measure, held)
         if gate.is_relative and baseline is not None:
-            text += differing_suites(baseline, result)
+            text += differing_suites(baseline, result, profiled=gate.metric in PROFILED)
     except _UnknownError as unknown:
         held = []
         text = f"{subject(gate, view)} could not be judged: {unknown}"
@@ -122,7 +123,7 @@ def _measure(result: Result, gate: Gate, outputs: OutputAgreement | None = None)
     if gate.metric == "parity":
         record = result.model.conversion
         if record is None:
-            remark = result.model.conversion_remark
+            remark = printable(result.model.conversion_remark, 200)
             raise _UnknownError(remark or "the model has no record of a conversion by cleanai-onnx")
         claimed = record.parity.maximum
         known = None if math.isnan(claimed) else exact(claimed)

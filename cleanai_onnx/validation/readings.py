@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
+from cleanai_onnx.report.names import printable
 from cleanai_onnx.result import Cell, Result, Table, View
 
 __all__ = ["Kind", "Measure", "Number", "Reading", "exact", "measures_of", "of_firing"]
@@ -175,5 +176,5 @@ def _highest(rows: Sequence[Reading]) -> Reading | None:
         return None
     unknown = next((row for row in rows if row.number is None), None)
     if unknown is not None:
-        return Reading((), "", None, f"{unknown.why} in {unknown.title({})}")
+        return Reading((), "", None, f"{unknown.why} in {printable(unknown.title({}), 60)}")
     return Reading((), "", max(row.number for row in rows if row.number is not None))

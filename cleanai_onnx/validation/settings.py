@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cleanai_onnx.difference import SettingChange
@@ -11,20 +11,14 @@ from cleanai_onnx.report.names import named, printable
 from cleanai_onnx.result import Result
 from cleanai_onnx.validation.readings import Measure
 
-__all__ = ["differing_measure", "differing_parameters", "differing_settings", "differing_suites"]
+__all__ = ["differing_measure", "differing_settings", "differing_suites"]
 
 _OF_ADJACENT_LAYERS = frozenset({"ss", "sv", "vs", "vv"})
 _RUN_ONLY = frozenset({"batch size", "threads", "relevance", "strict", "subset", "per image"})
 """Options that change no number of a metric."""
 _SHORT = 60
-
-
-def differing_parameters(old: Measure, new: Measure) -> str:
-    """Return in words which parameters of a metric are not the same; empty if all are."""
-    return "; ".join(
-        f"{name} is {_words(theirs)} there and {_words(ours)} here"
-        for name, theirs, ours in _changes(old.parameters, new.parameters)
-    )
+_MOST = 4
+"""So many differences are named in a sentence."""
 
 
 def differing_measure(old_result: Result, old: Measure, new_result: Result, new: Measure) -> str:
@@ -40,30 +34,35 @@ def differing_measure(old_result: Result, old: Measure, new_result: Result, new:
         {name: result.run.options.get(name) for name in names}
         for result in (old_result, new_result)
     )
-    parts = [differing_parameters(old, new)] + [
-        f"{name} is {_words(theirs)} there and {_words(ours)} here"
-        for name, theirs, ours in _changes(there, here)
-    ]
-    return "; ".join(filter(None, parts))
+    return _said((*_changes(old.parameters, new.parameters), *_changes(there, here)))
 
 
-def differing_suites(old: Result, new: Result) -> str:
-    """Say as the end of a sentence what is not the same though the numbers can be compared."""
+def differing_suites(old: Result, new: Result, *, profiled: bool) -> str:
+    """Say as the end of a sentence what is not the same though the numbers can be compared.
+
+    `profiled` says that they are measured against training images.
+    """
     parts = []
     if old.model.sha256 != new.model.sha256:
         parts.append(f"of another model ({printable(named(old.model.name), _SHORT)})")
     if old.images.used != new.images.used:
         parts.append(f"over {old.images.used:,} images instead of {new.images.used:,}")
-    fields = [change.name for change in _preprocessing(old, new)]
+    fields = [_words(change.name) for change in _preprocessing(old, new)][:_MOST]
     if fields:
         parts.append(f"with other preprocessing ({', '.join(fields)})")
+    if profiled:
+        parts += [
+            f"against other training images ({_words(one.old)})" for one in _profiles(old, new)
+        ]
     return f" (the baseline is {', '.join(parts)})" if parts else ""
 
 
 def differing_settings(old: Result, new: Result) -> tuple[SettingChange, ...]:
     """Return every setting that two results do not share and that may change their numbers."""
+    # What only one of them has did not apply to the other, or was not known to its program.
+    both = (old.run.options.keys() & new.run.options.keys()) - _RUN_ONLY
     options = (
-        {name: value for name, value in result.run.options.items() if name not in _RUN_ONLY}
+        {name: value for name, value in result.run.options.items() if name in both}
         for result in (old, new)
     )
     return (
@@ -101,6 +100,14 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
         theirs, ours = old.get(name), new.get(name)
         if _plain(theirs) != _plain(ours):
             yield name, theirs, ours
+
+
+def _said(changes: Iterable[tuple[str, Any, Any]]) -> str:
+    """Return the first of several changes in words."""
+    return "; ".join(
+        f"{_words(name)} is {_words(theirs)} there and {_words(ours)} here"
+        for name, theirs, ours in list(changes)[:_MOST]
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +121,10 @@ class Command:
 
 
 def sentence(err: str) -> str:
-    """Return the one sentence that standard error holds."""
-    lead = "cleanai-onnx: error: "
-    assert err.startswith(lead)
-    assert err.endswith("\n")
-    text = err[len(lead) : -1]
+    """Return the one sentence that standard error holds, without its slug."""
+    match = re.fullmatch(r"cleanai-onnx: error: (.*) \[[a-z]+(-[a-z]+)*\]\n", err, re.DOTALL)
+    assert match
+    text = match[1]
     assert text.isprintable()
     assert len(text) < 1000
     return text

@@ -140,6 +140,20 @@ def test_a_configuration_file_cannot_name_code_or_give_trust(
         assert "is not an option" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--train", "t"], "--train needs --analyze"),
+        (["--analyze", "i", "--layers", "all"], "--layers needs --train"),
+    ],
+)
+def test_options_of_learning_without_what_they_are_for(
+    given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["convert", "m.pth", *given]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["convert", "--help"])

@@ -15,7 +15,8 @@ from tests.cli.material import Command, images, node, relu, save, strict_json
 from tests.cli.material import build as build_model
 
 OWN = Path("cleanai-onnx.toml")
-QUIET = ("--preset", "unit", "--no-relevance", "--quiet")
+FULL = ("--preset", "unit", "--no-relevance")
+QUIET = (*FULL, "--report", "json", "--quiet")
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def model(command: Command) -> Command:
 
 
 def test_a_gate_that_passes(model: Command) -> None:
-    outcome = model.done("m.onnx", "im", *QUIET[:-1], "--fail-under", "nc=1%,dead-channels=1")
+    outcome = model.done("m.onnx", "im", *FULL, "--fail-under", "nc=1%,dead-channels=1")
     assert "All 2 gates passed" in outcome.out
     assert "  passed: nc (units) is " in outcome.out
     (first, second) = read("Analysis_m.json").gates
@@ -40,7 +41,7 @@ def test_a_gate_that_fails_ends_with_1_after_everything_was_written(model: Comma
     arguments = (
         "m.onnx",
         "im",
-        *QUIET[:-1],
+        *FULL,
         "--fail-under",
         "nc=99%,dead-channels=1,skipped-images=0",
     )

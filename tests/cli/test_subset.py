@@ -31,6 +31,9 @@ def test_refused(command: Command) -> None:
     given = (model, "i", "--preset", "unit", "--subset")
     assert "a .txt file" in command.refused(2, *given, "keep.png")
     assert "that is a folder" in command.refused(OutputError.exit_code, *given, "folder.txt")
+    Path("file").touch()
+    said = command.refused(OutputError.exit_code, *given, "file/keep.txt")
+    assert "choose another folder with --subset" in said
     said = command.refused(2, *given[:4], "--subset-metrics", "nc-suite")
     assert said.startswith("--subset-metrics needs --subset")
     said = command.refused(2, *given, "keep.txt", "--subset-metrics", "nope")

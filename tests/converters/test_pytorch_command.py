@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def test_from_the_state_dict_to_the_report(
     code = cli.main([
         "convert", str(source), *COMMON, "--scale", "1/255", "--mean", "0.1307", "--std", "0.3081",
         "--images", str(IMAGES), "--analyze", str(IMAGES), "--reports", str(source.parent),
+        "--train", str(IMAGES), "--traces", "5", "--relevance-rules", "none",
     ])  # fmt: skip
     shown = capsys.readouterr().out
     assert code == 0
@@ -47,6 +49,8 @@ def test_from_the_state_dict_to_the_report(
     assert "The file says: converted from digits.pth" in shown
     names = {path.name for path in source.parent.iterdir()}
     assert names >= {"digits.onnx", "digits.preprocessing.json", "Analysis_digits.pdf"}
+    learnt = json.loads((source.parent / "Analysis_digits.json").read_text())["profile"]
+    assert learnt["traces"] == 5 and not learnt["composite"]
 
 
 def test_a_tolerance_that_is_not_met(

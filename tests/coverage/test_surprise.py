@@ -114,9 +114,10 @@ def test_a_model_without_classes_has_one() -> None:
         (TRAINING, np.zeros(60, np.int64), "dsa", "fc: not computed, the training images are all"),
         (TRAINING[:1], CLASSES[:1], "lsa", "fc: not computed, no class has two training traces"),
         (TRAINING * 0, CLASSES, "mdsa", "fc: 3 of 3 channels hardly vary"),
-        (TRAINING[[0, 2, 4, 6, 8, 1]], CLASSES[[0, 2, 4, 6, 8, 1]], "lsa", "fc: 1 of 2 classes"),
+        (TRAINING[[0, 2, 4, 6, 8, 1]], CLASSES[[0, 2, 4, 6, 8, 1]], "lsa",
+         "fc: 1 of 2 classes (1) have too few"),
         (TRAINING[[0, 2, 1, 3, 5, 7, 9]], CLASSES[[0, 2, 1, 3, 5, 7, 9]], "lsa",
-         "fc: the covariance of 1 of 2 classes is singular"),
+         "fc: the covariance of 1 of 2 classes (0) is singular; 1e-06 of its mean"),
         (np.where(np.arange(60)[:, None] == 3, np.nan, TRAINING).astype(np.float32), CLASSES,
          "dsc", "fc: 1 training traces are not finite"),
     ],
@@ -126,6 +127,15 @@ def test_what_cannot_be_computed_is_said(
 ) -> None:
     tables, _ = measured(learnt_of(layer(traces, classes)))
     assert any(text.startswith(note) for text in tables[metric].notes)
+
+
+def test_many_classes_are_named_by_the_first_few() -> None:
+    tables, _ = measured(learnt_of(layer(TRAINING, np.r_[0, 0, 0, 0, 0, 0, np.arange(3, 57)])))
+    note = "fc: 54 of 55 classes (3, 4, 5, 6, 7, …) have too few training traces; "
+    assert any(text.startswith(note) for text in tables["lsa"].notes)
+    one = np.zeros(60, np.int64)
+    tables, _ = measured(learnt_of(layer(TRAINING[:, [0, 0, 1]], one), has_classes=False))
+    assert "fc: the covariance is singular; 1e-06" in " ".join(tables["lsa"].notes)
 
 
 def test_a_profile_without_traces() -> None:

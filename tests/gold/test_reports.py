@@ -15,7 +15,7 @@ import pypdf
 import pytest
 from rich.console import Console
 
-from cleanai_onnx.report import json, pdf
+from cleanai_onnx.report import json, pdf, render
 from cleanai_onnx.report.terminal import summary
 from cleanai_onnx.result import Result
 from tests.report.results import tiny_result
@@ -39,12 +39,21 @@ def as_terminal_text(result: Result) -> str:
     return stream.getvalue()
 
 
+def as_format(name: str) -> Callable[[Result], str]:
+    # A file read back as text has no carriage returns.
+    return lambda result: render(result, name).decode("utf-8").replace("\r\n", "\n")
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
         ("tiny.json", as_json),
         ("tiny.pdf.txt", as_pdf_text),
         ("tiny.terminal.txt", as_terminal_text),
+        ("tiny.csv", as_format("csv")),
+        ("tiny.intoto.json", as_format("attestation")),
+        ("tiny.junit.xml", as_format("junit")),
+        ("tiny.md", as_format("markdown")),
     ],
 )
 def test_report_is_as_kept(name: str, shown: Callable[[Result], str]) -> None:

@@ -221,6 +221,7 @@ def test_external_data_stays_in_its_file_and_is_hashed(tmp_path, build, conv):
     expected = path.read_bytes() + b"w.bin\0" + struct.pack("<Q", len(held)) + held
     assert model.sha256 == hashlib.sha256(expected).hexdigest()
     assert model.size_bytes == path.stat().st_size + len(held)
+    assert model.data_files == ("w.bin",)
 
 
 @pytest.mark.parametrize(

@@ -228,3 +228,55 @@ def test_weights_in_files_beside_the_model(tmp_path: Path) -> None:
     onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
     given = attribute(path, IMAGES).relevance
     np.testing.assert_allclose(given, attribute(classifier(), IMAGES).relevance, rtol=1e-5)
+
+
+def of_type(kind: int, inside_only: bool = False):
+    """Return a small convolutional net whose weights (and input, output) are of an element type."""
+    random = np.random.default_rng(8)
+
+    def stored(name: str, *shape: int):
+        # Sixteenths: the same numbers in every type.
+        array = np.round(random.standard_normal(shape) * 16) / 16
+        return helper.make_tensor(name, kind, shape, array.ravel().tolist())
+
+    weights = [stored("w", 4, 3, 3, 3), stored("b", 4), stored("v", 4, 5), stored("u", 5)]
+    ends = TensorProto.FLOAT if inside_only else kind
+    nodes = [
+        node(
+            "Cast" if inside_only else "Identity", "x", "h", **({"to": kind} if inside_only else {})
+        ),
+        node("Conv", "h w b", "z", pads=[1, 1, 1, 1]),
+        node("Relu", "z", "r"),
+        node("GlobalAveragePool", "r", "g"),
+        node("Flatten", "g", "f"),
+        node("Gemm", "f v u", "q"),
+        node("Cast", "q", "y", to=ends),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", ends, ["n", 3, 6, 6])],
+        [helper.make_tensor_value_info("y", ends, ["n", 5])],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("inside_only", [False, True])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE])
+def test_models_of_other_types(kind: int, inside_only: bool) -> None:
+    """Half precision is widened and double precision run by JAX: the weights are the same."""
+    images = (np.round(RANDOM.standard_normal((2, 3, 6, 6)) * 16) / 16).astype(np.float32)
+    wanted = attribute(of_type(TensorProto.FLOAT), images, precision="float64").relevance
+    size = np.abs(wanted).max()
+    for precision, tolerance in (("float32", 1e-6), ("float64", 1e-12)):
+        explained = attribute(of_type(kind, inside_only), images, precision=precision)
+        np.testing.assert_allclose(explained.relevance, wanted, atol=tolerance * size)
+        assert explained.relevance.dtype == precision
+        widened = "widen half precision to float32" in explained.passes
+        assert widened == (kind != TensorProto.DOUBLE)
+
+
+def test_onnxruntime_is_not_asked_for_float64() -> None:
+    with pytest.raises(UsageError, match="computes in float64"):
+        attribute(of_type(TensorProto.DOUBLE), IMAGES, forward="onnxruntime")

@@ -63,6 +63,13 @@ def test_a_result_without_hashes_is_refused() -> None:
         attestation.render(early)
 
 
+def test_the_hash_of_several_files_is_not_called_that_of_one() -> None:
+    result = small_result()
+    split = replace(result, model=replace(result.model, data_files=("weights.bin",)))
+    (subject,) = statement(split)["subject"]
+    assert subject["digest"] == {"cleanai-onnx-model-and-data-sha256": result.model.sha256}
+
+
 def test_hostile_names_are_kept_as_they_are() -> None:
     result = hostile_result()
     assert statement(result)["subject"][0]["name"] == result.model.file

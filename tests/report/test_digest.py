@@ -16,6 +16,7 @@ from cleanai_onnx.report.digest import (
     verdicts,
 )
 from tests.report.results import hostile_result, small_result
+from tests.validation.made import corners
 
 
 def test_every_metric_with_a_ratio_gets_a_verdict_in_both_views() -> None:
@@ -31,6 +32,10 @@ def test_the_figure_comes_from_the_total_row() -> None:
     assert table.total is not None
     assert figure(table) == Figure(table.total[3], table.total[4], table.total[5])  # type: ignore[arg-type]
     assert figure(replace(table, total=None)) == Figure(None, None, None)
+
+
+def test_what_is_covered_may_stand_in_several_columns() -> None:
+    assert figure(corners(1, 2, 10)) == Figure(3, 10, 0.3)
 
 
 def test_pair_metrics_are_no_layer_tables() -> None:

@@ -22,6 +22,12 @@ def test_every_format_renders_and_writes(name: str, tmp_path: Path) -> None:
     assert callable(import_module(FORMATS[name].module).render)
 
 
+def test_a_result_writes_itself(tmp_path: Path) -> None:
+    for name in ("html", "json", "pdf"):
+        path = getattr(tiny_result(), f"to_{name}")(tmp_path / name)
+        assert path.read_bytes() == render(tiny_result(), name)
+
+
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="choose one of attestation, "):
         write(tiny_result(), "docx", tmp_path / "report.docx")

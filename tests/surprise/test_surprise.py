@@ -106,6 +106,22 @@ def test_density_is_scipys(noise: np.ndarray) -> None:
     np.testing.assert_allclose(distance, wanted, rtol=1e-8)
 
 
+@pytest.mark.parametrize(("spread", "regular"), [(1e-4, True), (2e-5, True), (5e-6, False)])
+def test_a_covariance_is_regular_as_long_as_scipys_density_is_right(
+    spread: float, regular: bool
+) -> None:
+    rng = np.random.default_rng(4)
+    turned = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    traces, queries = (
+        rng.normal(size=(n, 6)) * [spread, 1, 1, 1, 1, 1] @ turned for n in (200, 20)
+    )
+    density = ClassDensity.of(traces)
+    assert density is not None and density.regularised is not regular
+    if regular:
+        theirs = -scipy.stats.gaussian_kde(traces.T).logpdf(queries.T)
+        np.testing.assert_allclose(density.surprise(queries)[0], theirs, rtol=1e-4)
+
+
 def test_densities_far_away_do_not_underflow() -> None:
     traces = np.random.default_rng(2).normal(size=(500, 100))
     density = ClassDensity.of(traces)

@@ -47,6 +47,15 @@ def share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
+def corners(below: int, above: int, total: int) -> Table:
+    """Return a table of `nbc-suite`, which counts the corners below and above apart."""
+    counts = (Column("below", "count"), Column("above", "count"), Column("corners", "count"))
+    columns = (Column("layer", "text"), *counts, Column("coverage", "ratio"))
+    row = (below, above, total, share(below + above, total))
+    rows = (("a", *row),)
+    return Table("nbc-suite", "channel", "t", "d", "s", {}, columns, rows, ("all layers", *row))
+
+
 def surprise(rows: Sequence[tuple[Cell, ...]], metric: str = "lsa") -> Table:
     return Table(metric, "channel", metric, "d", "s", {}, SURPRISE, tuple(rows), None)
 

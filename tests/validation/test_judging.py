@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -15,10 +16,18 @@ from hypothesis import strategies as st
 
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.report import json
-from cleanai_onnx.result import Column, GateOutcome, Result, RunFacts, SkippedImage, Table
+from cleanai_onnx.result import (
+    GateOutcome,
+    ProfileFacts,
+    Result,
+    RunFacts,
+    SkippedImage,
+)
+from cleanai_onnx.validation import gates_of_table, judge
+from cleanai_onnx.validation.gate import METRICS
 from tests.converters.test_conversion import RECORD
-from tests.report.results import resnet50_like, small_result
-from tests.validation.made import coverage, layer, result, surprise
+from tests.report.results import hostile_result, resnet50_like, small_result, tiny_result
+from tests.validation.made import corners, coverage, layer, result, surprise
 
 
 def judged(one: Result, gates: Any, baseline: Result | None = None) -> GateOutcome:
@@ -258,6 +267,18 @@ class TestBaseline:
             "(the baseline is of another model (last release), over 7 images instead of 1)."
         )
 
+    def test_another_profile_is_said(self) -> None:
+        facts = ProfileFacts(
+            "m", "0" * 64, "channel", (), (), ("train",), 5, 0, "none", 0, 0, None, (), 9, "",
+            "all", (), {}, "",
+        )  # fmt: skip
+        new = result(coverage({"a": (1, 2)}, "kmnc", "channel"), profile=facts)
+        old = replace(new, profile=replace(facts, images=7))
+        outcome = judged(new, {"kmnc": {"max-drop": "2%"}}, old)
+        assert outcome.passed
+        assert "(the baseline is against other training images (7 images of train))" in outcome.text
+        assert "(the baseline" not in judged(new, {"kmnc": {"max-drop": "2%"}}, new).text
+
     def test_other_parameters_fail(self) -> None:
         old = result(coverage({"a": (1, 2)}, parameters={"t": 0.5}))
         new = result(coverage({"a": (1, 2)}, parameters={"t": 0.75}))
@@ -291,16 +312,7 @@ class TestBaseline:
 
 def test_the_quotient_of_what_was_counted() -> None:
     """The corners of `nbc-suite` are those below and above together."""
-    columns = tuple(
-        Column(name, "count" if name in ("below", "above", "corners") else kind)  # type: ignore[arg-type]
-        for name, kind in (
-            ("layer", "text"), ("below", ""), ("above", ""), ("corners", ""), ("coverage", "ratio"),
-        )
-    )  # fmt: skip
-    total = ("all layers", 1, 2, 10, 0.3)
-    table = Table(
-        "nbc-suite", "channel", "t", "d", "s", {}, columns, (("a", 1, 2, 10, 0.3),), total
-    )
+    table = corners(1, 2, 10)
     assert judged(result(table), "nbc-suite=30%").passed
     assert not judged(result(table), "nbc-suite=30.00000001%").passed
 
@@ -312,6 +324,38 @@ def test_names_from_outside_do_no_harm() -> None:
     )
     assert outcome.text.isprintable()
     assert len(outcome.text) < 300
+    unknown = result(surprise([(evil, 9, 2, 0, -1.0, 2.0, 7.5)]), layers=(layer(evil),))
+    assert judged(unknown, "lsa=1").text.isprintable()
+    claim = replace(unknown, model=replace(unknown.model, conversion_remark=evil))
+    assert judged(claim, "parity=1").text.isprintable()
+
+
+@pytest.mark.parametrize("factory", [tiny_result, small_result, hostile_result])
+@pytest.mark.parametrize("old", [tiny_result, hostile_result])
+def test_whatever_a_stored_result_holds_is_judged(
+    factory: Callable[[], Result], old: Callable[[], Result]
+) -> None:
+    bounds = ("min", "max", "max-drop", "max-relative-drop", "max-rise", "max-relative-rise")
+    entries = [
+        {"metric": metric, **scope, bound: 0}
+        for metric in METRICS
+        for bound in bounds
+        for scope in ({}, {"layers": "*"}, {"view": "channel"})
+        if not (scope and metric in ("parity", "skipped-images", "agreement"))
+        and not (metric == "dead-channels" and "view" in scope)
+        and "difference" not in metric
+        and not (metric == "agreement" and "-" in bound)
+    ]
+    gates = gates_of_table(entries, "gates", "Python")
+    outcomes = judge(factory(), gates, old())
+    assert len(outcomes) == len(entries)
+    for outcome in outcomes:
+        assert outcome.text.isprintable()
+        assert len(outcome.text) < 500
+        assert not (outcome.passed and outcome.value is None)
+        assert outcome.value is None or not math.isnan(outcome.value)
+    stored = replace(tiny_result(), gates=outcomes)
+    assert json.loads(json.dumps(stored)).gates == outcomes
 
 
 def test_outcomes_survive_being_stored() -> None:

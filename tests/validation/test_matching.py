@@ -13,11 +13,11 @@ def test_by_name_then_label_then_position() -> None:
     old = [layer("a"), layer("b", "m.1"), layer("c", "m.2"), layer("d")]
     new = [layer("a"), layer("x", "m.2"), layer("y", "m.1"), layer("z")]
     found = match_layers(old, new)
-    assert [(pair.old, pair.new, pair.by) for pair in found.pairs] == [
-        ("a", "a", "name"),
-        ("c", "x", "label"),
-        ("b", "y", "label"),
-        ("d", "z", "position"),
+    assert [(pair.old, pair.new, pair.by, pair.title) for pair in found.pairs] == [
+        ("a", "a", "name", "a"),
+        ("c", "x", "label", "m.2"),
+        ("b", "y", "label", "m.1"),
+        ("d", "z", "position", "z"),
     ]
     assert (found.only_old, found.only_new) == ((), ())
 
@@ -26,6 +26,24 @@ def test_no_position_where_the_counts_differ() -> None:
     found = match_layers([layer("a"), layer("b")], [layer("b"), layer("c"), layer("d")])
     assert found.old_of == {"b": "b"}
     assert (found.only_old, found.only_new) == (("a",), ("c", "d"))
+
+
+def test_what_a_quantiser_appends_is_no_other_name() -> None:
+    old = [layer("relu", "m.relu"), layer("relu_1"), layer("gone"), layer("out")]
+    new = [
+        layer("relu_QuantizeLinear_Output"),
+        layer("relu_1_DequantizeLinear_Output"),
+        layer("out_quantized"),
+    ]
+    found = match_layers(old, new)
+    assert [(pair.old, pair.by, pair.title) for pair in found.pairs] == [
+        ("relu", "name", "m.relu"),
+        ("relu_1", "name", "relu_1"),
+        ("out", "name", "out"),
+    ]
+    assert (found.only_old, found.only_new) == (("gone",), ())
+    both = [layer("relu"), layer("relu_QuantizeLinear_Output")]
+    assert match_layers(both, both).old_of == {one.name: one.name for one in both}
 
 
 def test_a_label_of_several_layers_decides_nothing() -> None:

@@ -105,7 +105,7 @@ def test_settings_that_are_not_the_same() -> None:
     fields = tuple(
         replace(one, value="0.5") if one.name == "mean" else one for one in old.preprocessing
     )
-    run = replace(old.run, options={**old.run.options, "threshold": 0.5, "batch size": 3})
+    run = replace(old.run, options={**old.run.options, "threshold": 0.5, "batch size": 3, "m": 6})
     found = diff(old, replace(old, preprocessing=fields, run=run))
     assert [(one.name, one.old, one.new) for one in found.settings] == [
         ("mean", "0.485, 0.456, 0.406", "0.5"),

@@ -12,7 +12,7 @@ from cleanai_onnx.graph.composites import find_composites
 __all__ = ["RECOGNISE_ACTIVATIONS", "recognise_activations"]
 
 
-def recognise_activations(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+def recognise_activations(proto: onnx.ModelProto) -> bool:
     """Make one function call of the nodes of each composite activation.
 
     See `cleanai_onnx.graph.composites` for how they are recognised, and

@@ -14,7 +14,7 @@ from cleanai_onnx.graph.canonical.passes import CanonicalPass
 __all__ = ["FOLD_AFFINE", "fold_affine"]
 
 
-def fold_affine(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+def fold_affine(proto: onnx.ModelProto) -> bool:
     """Fold Add, Sub, Mul and Div by a constant for each channel into the linear node before.
 
     Converters put bias and batch normalisation so, and may have a Transpose in between (an NHWC

@@ -13,7 +13,7 @@ from cleanai_onnx.graph.canonical.passes import CanonicalPass
 __all__ = ["FOLD_BATCHNORM_AFTER", "fold_batchnorm_after"]
 
 
-def fold_batchnorm_after(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+def fold_batchnorm_after(proto: onnx.ModelProto) -> bool:
     r"""Fold y = s·(w·x + b) + t into the weights s·w and the bias s·b + t.
 
     For Conv, ConvTranspose and Gemm whose output nobody else reads. The linear node takes the name

@@ -14,7 +14,7 @@ from cleanai_onnx.graph.topology import attribute
 __all__ = ["FOLD_BATCHNORM_BEFORE", "fold_batchnorm_before"]
 
 
-def fold_batchnorm_before(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+def fold_batchnorm_before(proto: onnx.ModelProto) -> bool:
     r"""Fold w·(s·x + t) + b into the weights w·s and the bias b + w·t.
 
     A padded convolution pads the *normalised* tensor with zeros, so that near the border w·t lacks

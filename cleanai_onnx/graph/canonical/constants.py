@@ -18,7 +18,7 @@ _FOLDED = (
 """None of these makes a tensor much larger than its operands together."""
 
 
-def fold_constants(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+def fold_constants(proto: onnx.ModelProto) -> bool:
     """Replace nodes that read nothing but stored tensors by stored tensors of the same names."""
     edited = Edited(proto)
     known: dict[str, np.ndarray] = {}

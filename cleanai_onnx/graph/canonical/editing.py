@@ -1,4 +1,4 @@
-"""The copy of a graph that a canonical pass edits: constants, neighbours, replacements."""
+"""The graph that a canonical pass edits: constants, neighbours, replacements."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def real(node: onnx.NodeProto, name: str, default: float) -> float:
 
 
 class Edited:
-    """A copy of a model under edit.
+    """A model under edit, in place.
 
     Nodes are changed in place or marked for removal; `finish` drops them, and the stored tensors
     that nobody reads any more. What a pass sees of neighbours is the graph as it was at the start:
@@ -50,13 +50,12 @@ class Edited:
     Parameters
     ----------
     proto
-        The model, its nodes in topological order; it is not changed.
+        The model, its nodes in topological order.
     """
 
     def __init__(self, proto: onnx.ModelProto) -> None:
-        self.proto = onnx.ModelProto()
-        self.proto.CopyFrom(proto)
-        self.graph = self.proto.graph
+        self.proto = proto
+        self.graph = proto.graph
         self.topology = Topology.of(self.graph)
         self.used: set[int] = set()
         self.changed = False
@@ -158,10 +157,10 @@ class Edited:
         node.attribute.extend([*kept, helper.make_attribute(name, value)])
         self.changed = True
 
-    def finish(self) -> tuple[onnx.ModelProto, bool]:
-        """Return the edited model and whether it differs."""
+    def finish(self) -> bool:
+        """Drop what was removed, and say whether anything was changed."""
         if not self.changed:
-            return self.proto, False
+            return False
         nodes: list[onnx.NodeProto] = []
         for index, node in enumerate(self.graph.node):
             nodes += self._inserted.get(index, [])
@@ -172,7 +171,7 @@ class Edited:
         del self.graph.node[:]
         self.graph.node.extend(nodes)
         self._drop_unread()
-        return self.proto, True
+        return True
 
     def _drop_unread(self) -> None:
         topology = Topology.of(self.graph)

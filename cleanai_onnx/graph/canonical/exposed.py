@@ -13,14 +13,18 @@ from onnx import TensorProto, helper
 
 from cleanai_onnx.graph.loading import Model
 from cleanai_onnx.graph.names import fresh_name
+from cleanai_onnx.graph.surgery import with_addition
 
-__all__ = ["exposed_proto"]
+__all__ = ["computes_in_double", "exposed_bytes"]
 
 
-def exposed_proto(
-    model: Model, ranks: Mapping[str, int]
-) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Return a copy of the model with tensors of float32 among its outputs.
+def computes_in_double(model: Model) -> bool:
+    """Say whether a model has weights in float64, so that its tensors are no float32 outputs."""
+    return any(t.data_type == TensorProto.DOUBLE and t.dims for t in model.proto.graph.initializer)
+
+
+def exposed_bytes(model: Model, ranks: Mapping[str, int]) -> tuple[bytes, tuple[str, ...]]:
+    """Return the model with tensors of float32 among its outputs, serialised.
 
     Parameters
     ----------
@@ -32,13 +36,12 @@ def exposed_proto(
 
     Returns
     -------
-    proto : onnx.ModelProto
+    data : bytes
     outputs : tuple of str
         The name of each tensor's output.
     """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    graph = proto.graph
+    graph = model.proto.graph
+    addition = onnx.ModelProto()
     taken = {value.name for value in (*graph.input, *graph.output)}
     taken |= {name for node in graph.node for name in node.output}
     declared = {value.name for value in graph.output}
@@ -48,13 +51,13 @@ def exposed_proto(
         if rank in (4, 5):
             name = fresh_name(f"{tensor}_channels_last", taken)
             order = [0, *range(2, rank), 1]
-            graph.node.append(
+            addition.graph.node.append(
                 helper.make_node("Transpose", [tensor], [name], name=name, perm=order)
             )
             taken.add(name)
         if name not in declared:
             value = helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank)
-            graph.output.append(value)
+            addition.graph.output.append(value)
             declared.add(name)
         outputs.append(name)
-    return proto, tuple(outputs)
+    return with_addition(model, addition), tuple(outputs)

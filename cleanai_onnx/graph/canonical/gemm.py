@@ -12,7 +12,7 @@ from cleanai_onnx.graph.shapes import infer
 __all__ = ["MATMUL_TO_GEMM", "matmul_to_gemm"]
 
 
-def matmul_to_gemm(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+def matmul_to_gemm(proto: onnx.ModelProto) -> bool:
     """Turn MatMul and Add into Gemm where the computed operand is known to have two axes.
 
     Gemm has no batched form: of token layers, MatMul and Add stay as they are.

@@ -19,7 +19,7 @@ _KEEPS_TYPE = frozenset(
 )  # fmt: skip
 
 
-def remove_identities(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+def remove_identities(proto: onnx.ModelProto) -> bool:
     """Let the readers of a copy read the original; outputs of the graph keep their node."""
     edited = Edited(proto)
     types = _types(edited)

@@ -11,7 +11,7 @@ from cleanai_onnx.graph.canonical.passes import CanonicalPass
 __all__ = ["RECOGNISE_LAYER_NORM", "recognise_layer_norm"]
 
 
-def recognise_layer_norm(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+def recognise_layer_norm(proto: onnx.ModelProto) -> bool:
     r"""Make one function call of the nodes of a layer normalisation.
 
     .. math:: \frac{x - \bar x}{\sqrt{\overline{(x - \bar x)^2} + ε}} \cdot g + b

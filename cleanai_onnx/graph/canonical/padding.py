@@ -11,7 +11,7 @@ from cleanai_onnx.graph.topology import attribute
 __all__ = ["MERGE_PADDING", "merge_padding"]
 
 
-def merge_padding(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+def merge_padding(proto: onnx.ModelProto) -> bool:
     """Add the sizes of a constant zero Pad of spatial axes to the ``pads`` of the Conv after it.
 
     Not into a pooling: the maximum of padding is not zero, and an average may not count it.

@@ -15,6 +15,7 @@ from jax import lax
 
 from cleanai_onnx.lowering.arrays import Array, per_channel
 from cleanai_onnx.lowering.node import Node
+from cleanai_onnx.lowering.operators import windows
 from cleanai_onnx.lowering.operators.linear import HIGHEST, accumulator
 from cleanai_onnx.lowering.operators.pooling import Sizes, padding
 from cleanai_onnx.lowering.registry import operator
@@ -37,6 +38,8 @@ def convolve(x: Array, w: Array, strides: Sizes, pads: Pads, dilations: Sizes, g
     spatial = x.ndim - 2
     if group > 1 and w.shape[1] == 1 and int(np.prod(w.shape[2:])) <= MOST_SHIFTS:
         return depthwise(x, w, strides, pads, dilations)
+    if windows.pays(w, strides, dilations, group):
+        return windows.convolve_windows(x, w, tuple(pads))
     letters = "DHW"[-spatial:] if spatial <= 3 else "DEFGHW"[:spatial]
     return lax.conv_general_dilated(
         x,

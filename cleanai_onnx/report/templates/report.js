@@ -145,9 +145,9 @@
     });
     details[0].before(made("div", { className: "controls" }, button));
   }
-  // Paper shows everything.
+  // Paper shows all tables.
   let closed = [];
-  addEventListener("beforeprint", () => { closed = all("details:not([open])"); closed.forEach((one) => { one.open = true; }); });
+  addEventListener("beforeprint", () => { closed = all("details.card:not([open])"); closed.forEach((one) => { one.open = true; }); });
   addEventListener("afterprint", () => closed.forEach((one) => { one.open = false; }));
 
   // Where one is.

@@ -1,6 +1,6 @@
 """Small models in memory for the canonical passes, and running them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -41,6 +41,15 @@ def run(proto: onnx.ModelProto, x: np.ndarray, outputs: Sequence[str] | None = N
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(proto.SerializeToString(), options)
     return session.run(None if outputs is None else list(outputs), {"x": x})
+
+
+def applied(
+    change: Callable[[onnx.ModelProto], bool], proto: onnx.ModelProto
+) -> tuple[onnx.ModelProto, bool]:
+    """Return a model after a pass, and whether it was changed; the one given stays."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    return copy, change(copy)
 
 
 def operators(proto: onnx.ModelProto) -> list[str]:

@@ -11,7 +11,7 @@ from cleanai_onnx.graph.canonical.batchnorm_after import fold_batchnorm_after
 from cleanai_onnx.graph.canonical.batchnorm_before import fold_batchnorm_before
 from cleanai_onnx.graph.canonical.gemm import matmul_to_gemm
 from cleanai_onnx.graph.canonical.padding import merge_padding
-from tests.graph.canonical.models import check_numbers, model, node, operators
+from tests.graph.canonical.models import applied, check_numbers, model, node, operators
 
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 LINEAR = ["Conv", "grouped Conv", "ConvTranspose", "grouped ConvTranspose", "Gemm", "Gemm, scaled"]
@@ -59,11 +59,11 @@ def test_batchnorm_after(kind, random, bias) -> None:
     one, stored, shape = linear(kind, random, bias, "x", "z")
     norm = node("BatchNormalization", "z gamma beta mean var", "n", epsilon=1e-3)
     before = model([one, norm, node("Relu", "n", "y")], shape, stored | statistics(random, 6))
-    after, changed = fold_batchnorm_after(before)
+    after, changed = applied(fold_batchnorm_after, before)
     assert changed
     assert operators(after) == [one.op_type, "Relu"]
     check_numbers(before, after, floats(random, *shape))
-    assert fold_batchnorm_after(after) == (after, False)
+    assert applied(fold_batchnorm_after, after) == (after, False)
 
 
 @pytest.mark.parametrize("kind", ["Conv", "grouped Conv", "Gemm", "Gemm, scaled"])
@@ -73,7 +73,7 @@ def test_batchnorm_before(kind, random, bias) -> None:
     one, stored, shape = linear(kind, random, bias, "n", "y")
     norm = node("BatchNormalization", "x gamma beta mean var", "n")
     before = model([norm, one], shape, stored | statistics(random, 4))
-    after, changed = fold_batchnorm_before(before)
+    after, changed = applied(fold_batchnorm_before, before)
     assert changed
     assert operators(after) == [one.op_type]
     check_numbers(before, after, floats(random, *shape))
@@ -87,10 +87,10 @@ def test_batchnorm_before_padding_is_folded_only_without_a_shift() -> None:
     ]
     stored = {"w": floats(random, 3, 4, 3, 3)} | statistics(random, 4)
     shifting = model(nodes, (1, 4, 5, 5), stored)
-    assert fold_batchnorm_before(shifting) == (shifting, False)
+    assert applied(fold_batchnorm_before, shifting) == (shifting, False)
     stored |= {"mean": np.zeros(4, np.float32), "beta": np.zeros(4, np.float32)}
     scaling = model(nodes, (1, 4, 5, 5), stored)
-    after, changed = fold_batchnorm_before(scaling)
+    after, changed = applied(fold_batchnorm_before, scaling)
     assert changed and operators(after) == ["Conv"]
     check_numbers(scaling, after, floats(random, 1, 4, 5, 5))
 
@@ -103,7 +103,7 @@ def test_batchnorm_whose_input_is_read_elsewhere_stays() -> None:
         node("Add", "n z", "y"),
     ]
     before = model(nodes, (1, 4, 5, 5), {"w": floats(random, 6, 4, 2, 2)} | statistics(random, 6))
-    assert fold_batchnorm_after(before) == (before, False)
+    assert applied(fold_batchnorm_after, before) == (before, False)
 
 
 def test_batchnorm_whose_input_is_an_output_stays() -> None:
@@ -114,7 +114,7 @@ def test_batchnorm_whose_input_is_an_output_stays() -> None:
     ]
     stored = {"w": floats(random, 6, 4, 2, 2)} | statistics(random, 6)
     before = model(nodes, (1, 4, 5, 5), stored, outputs=("y", "z"))
-    assert fold_batchnorm_after(before) == (before, False)
+    assert applied(fold_batchnorm_after, before) == (before, False)
 
 
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
@@ -133,7 +133,7 @@ def test_affine(kind, op, random, bias, last, alone) -> None:
         constant = constant.reshape(6, 1, 1)
     nodes.append(node(op, f"{source} c", "y"))
     before = model(nodes, shape, stored | {"c": constant})
-    after, changed = fold_affine(before)
+    after, changed = applied(fold_affine, before)
     assert changed
     assert operators(after) == [n.op_type for n in nodes[:-1]]
     check_numbers(before, after, floats(random, *shape))
@@ -145,7 +145,7 @@ def test_what_is_not_one_number_for_each_channel_stays(shape) -> None:
     nodes = [node("Conv", "x w", "z"), node("Add", "z c", "y")]
     stored = {"w": floats(random, 6, 4, 2, 2), "c": floats(random, *shape)}
     before = model(nodes, (2, 4, 5, 4), stored)
-    assert fold_affine(before) == (before, False)
+    assert applied(fold_affine, before) == (before, False)
 
 
 @pytest.mark.parametrize("opset", [9, 17])
@@ -167,7 +167,7 @@ def test_padding(opset, random, own) -> None:
         stored,
         opset=opset,
     )
-    after, changed = merge_padding(before)
+    after, changed = applied(merge_padding, before)
     assert changed and operators(after) == ["Conv"]
     check_numbers(before, after, floats(random, 2, 4, 5, 6))
 
@@ -188,7 +188,7 @@ def test_padding_with_anything_but_zeros_of_space_stays(pad: onnx.NodeProto) -> 
         "value": np.array(0.5, np.float32),
     }
     before = model([pad, node("Conv", "p w", "y")], (1, 4, 5, 5), stored)
-    assert merge_padding(before) == (before, False)
+    assert applied(merge_padding, before) == (before, False)
 
 
 @settings(deadline=None, max_examples=10)
@@ -197,7 +197,7 @@ def test_gemm(random, first, rank) -> None:
     nodes = [node("MatMul", "x w", "z"), node("Add", "b z" if first else "z b", "y")]
     bias = floats(random, 6) if rank == 1 else floats(random, 1, 6)
     before = model(nodes, (3, 4), {"w": floats(random, 4, 6), "b": bias})
-    after, changed = matmul_to_gemm(before)
+    after, changed = applied(matmul_to_gemm, before)
     assert changed and operators(after) == ["Gemm"]
     check_numbers(before, after, floats(random, 3, 4))
 
@@ -206,4 +206,4 @@ def test_a_product_of_tokens_stays() -> None:
     random = np.random.default_rng(4)
     nodes = [node("MatMul", "x w", "z"), node("Add", "z b", "y")]
     before = model(nodes, (2, 3, 4), {"w": floats(random, 4, 6), "b": floats(random, 6)})
-    assert matmul_to_gemm(before) == (before, False)
+    assert applied(matmul_to_gemm, before) == (before, False)

@@ -8,7 +8,7 @@ from cleanai_onnx.graph.canonical.activations import recognise_activations
 from cleanai_onnx.graph.canonical.constants import fold_constants
 from cleanai_onnx.graph.canonical.identities import remove_identities
 from cleanai_onnx.graph.canonical.layer_norm import recognise_layer_norm
-from tests.graph.canonical.models import check_numbers, model, node, operators
+from tests.graph.canonical.models import applied, check_numbers, model, node, operators
 
 SHAPE = (2, 5, 6)
 
@@ -58,7 +58,7 @@ ACTIVATIONS = {
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation(name: str) -> None:
     before = model([node("Neg", "x", "h"), *ACTIVATIONS[name]], SHAPE, NUMBERS)
-    after, changed = recognise_activations(before)
+    after, changed = applied(recognise_activations, before)
     assert changed
     call = after.graph.node[-1]
     assert len(after.graph.node) == 2
@@ -66,13 +66,13 @@ def test_activation(name: str) -> None:
     assert call.op_type.startswith(name.partition(" ")[0])
     assert call.input[0] == "h"
     check_numbers(before, after, np.random.default_rng(0).standard_normal(SHAPE, np.float32))
-    assert recognise_activations(after)[1] is False
+    assert applied(recognise_activations, after)[1] is False
 
 
 def test_an_activation_that_is_read_inside_stays() -> None:
     nodes = [*ACTIVATIONS["SiLU"][:1], node("Mul", "h s", "m"), node("Add", "m s", "y")]
     before = model([node("Neg", "x", "h"), *nodes], SHAPE, NUMBERS)
-    assert recognise_activations(before)[1] is False
+    assert applied(recognise_activations, before)[1] is False
 
 
 def layer_norm(square: str, affine: bool) -> list:
@@ -99,7 +99,7 @@ def test_layer_norm(square: str, affine: bool) -> None:
         "beta": random.standard_normal(6, np.float32),
     }
     before = model([node("Neg", "x", "h"), *layer_norm(square, affine)], SHAPE, stored)
-    after, changed = recognise_layer_norm(before)
+    after, changed = applied(recognise_layer_norm, before)
     assert changed
     assert [one.domain for one in after.graph.node] == ["", DOMAIN]
     assert after.graph.node[1].op_type.startswith("LayerNorm")
@@ -117,7 +117,7 @@ def test_a_root_that_is_no_variance_stays() -> None:
         node("Div", "d root", "y"),
     ]
     before = model(nodes, SHAPE, {"tiny": scalar(10.0)})
-    assert recognise_layer_norm(before) == (before, False)
+    assert applied(recognise_layer_norm, before) == (before, False)
 
 
 def test_constants_are_folded() -> None:
@@ -130,7 +130,7 @@ def test_constants_are_folded() -> None:
     ]
     stored = {"w": random.standard_normal((7, 6), np.float32), "half": scalar(0.5)}
     before = model(nodes, SHAPE, stored)
-    after, changed = fold_constants(before)
+    after, changed = applied(fold_constants, before)
     assert changed and operators(after) == ["MatMul"]
     assert {tensor.name for tensor in after.graph.initializer} == {"same"}
     check_numbers(before, after, random.standard_normal(SHAPE, np.float32))
@@ -147,7 +147,7 @@ def test_copies_are_removed() -> None:
         node("Identity", "f", "y"),
     ]
     before = model(nodes, SHAPE, {})
-    after, changed = remove_identities(before)
+    after, changed = applied(remove_identities, before)
     assert changed
     assert operators(after) == ["Relu", "Cast", "Cast", "Identity"]
     check_numbers(before, after, np.random.default_rng(3).standard_normal(SHAPE, np.float32))
@@ -162,6 +162,6 @@ def test_every_pass_says_what_it_requires_and_ensures() -> None:
 def test_the_model_given_is_not_changed() -> None:
     before = model([node("Neg", "x", "h"), *ACTIVATIONS["SiLU"]], SHAPE, NUMBERS)
     copy = before.SerializeToString()
-    _, applied = canonicalise(before)
-    assert applied == ("recognise activations",)
+    _, names = canonicalise(before)
+    assert names == ("recognise activations",)
     assert before.SerializeToString() == copy

@@ -1,0 +1,407 @@
+"""Exploring in one call: models and seed images in, the inputs that the suite lacks out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from cleanai_onnx import inputs, runtime
+from cleanai_onnx.coverage import ProfileParameters
+from cleanai_onnx.errors import UsageError
+from cleanai_onnx.exploration.constraints import CONSTRAINTS, Constraint
+from cleanai_onnx.exploration.lacking import REACHABLE
+from cleanai_onnx.exploration.perturbations import PERTURBATIONS, Perturbation
+from cleanai_onnx.exploration.record import Exploration, ExploredModel
+from cleanai_onnx.feeding import Progress, resolve
+from cleanai_onnx.profiles import Profile, load
+from cleanai_onnx.provenance import RunRecord, device_name
+from cleanai_onnx.report.exploration import Journal, write_json, write_table
+from cleanai_onnx.seeding import notes_on, seed_images
+from cleanai_onnx.witness import Witness
+
+if TYPE_CHECKING:
+    from cleanai_onnx.exploration_rounds import Rounds
+
+__all__ = ["ExplorationOptions", "explore"]
+
+Compat = Literal["none", "deepxplore"]
+DISAGREEMENT = "disagreement"
+OF_DISAGREEMENT = "nc-suite-scaled"
+"""The coverage that is counted beside disagreements: DeepXplore's."""
+_ITERATIONS, _COMPAT_ITERATIONS = 50, 20
+_COMPAT_STEP = 10.0
+_SHOWN = 48
+"""So many found images are in the report."""
+_RADII = {"linf": 0.1, "l2": 3.0}
+_PATCHES = {"occlusion": (10, 10), "blackout": (6, 6)}
+
+
+@dataclass(frozen=True)
+class ExplorationOptions:
+    """How to explore; what is None has a default that depends on the rest.
+
+    Attributes
+    ----------
+    objective : str, optional
+        ``disagreement`` of two or more models (their default), or a coverage whose lacking items
+        are sought with one model: ``nc-suite`` (its default), ``nc-suite-scaled``, ``nbc-suite``,
+        ``snac``, ``kmnc`` or ``idc``.
+    constraint : {"light", "occlusion", "blackout", "linf", "l2"}
+        Which changes are allowed.
+    step : float, optional
+        Of each step, as a part of the range from black to white.
+    iterations : int, optional
+        The most steps from a seed.
+    apart_weight : float
+        λ1, the weight of the model that is set apart.
+    coverage_weight : float
+        λ2, the weight of the neurons that are not covered, beside disagreement.
+    neurons_per_model : bool
+        One neuron of each model, as in DeepXplore's code, instead of one in all, as in its paper.
+    target_model : int, optional
+        The model that is set apart, from 1; drawn for each seed otherwise.
+    radius : float, optional
+        Of the balls `linf` and `l2`.
+    patch_size, patch_at : (int, int), optional
+        Height and width of the rectangle of `occlusion` and of the patches of `blackout`; first
+        row and column of the rectangle, drawn for each seed otherwise.
+    threshold : float
+        t of `nc-suite` and `nc-suite-scaled`.
+    input_range : (float, float), optional
+        The smallest and the largest valid value of arrays that are ready.
+    compat : {"none", "deepxplore"}
+        As DeepXplore's code: no projection to valid pixels, no check after rounding to 8 bits.
+    perturb : {"gaussian", "pixels", "relevant", "fgsm", "bim"}, optional
+        Do not search, but perturb every seed in this way, with one model.
+    strength, share : float
+        How much, as a part of the range from black to white, and which part of the pixels.
+
+    Raises
+    ------
+    UsageError
+        If a value has no meaning.
+    """
+
+    objective: str | None = None
+    constraint: Constraint = "light"
+    step: float | None = None
+    iterations: int | None = None
+    apart_weight: float = 1.0
+    coverage_weight: float = 0.0
+    neurons_per_model: bool = False
+    target_model: int | None = None
+    radius: float | None = None
+    patch_size: tuple[int, int] | None = None
+    patch_at: tuple[int, int] | None = None
+    threshold: float = 0.75
+    input_range: tuple[float, float] | None = None
+    compat: Compat = "none"
+    perturb: Perturbation | None = None
+    strength: float | None = None
+    share: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.constraint not in CONSTRAINTS:
+            raise UsageError(
+                f"--constraint must be one of {', '.join(CONSTRAINTS)}, not {self.constraint!r}."
+            )
+        if self.compat not in ("none", "deepxplore"):
+            raise UsageError(
+                f"--compat must be none or deepxplore for exploring, not {self.compat!r}."
+            )
+        for name, given, constraints in (
+            ("radius", self.radius, tuple(_RADII)),
+            ("patch-size", self.patch_size, tuple(_PATCHES)),
+            ("patch-at", self.patch_at, ("occlusion",)),
+        ):
+            if given is not None and self.constraint not in constraints:
+                raise UsageError(
+                    f"--{name} belongs to --constraint {' or '.join(constraints)}: leave it out."
+                )
+
+    def resolved(self, models: int) -> ExplorationOptions:
+        """Return the options with every default filled in.
+
+        Raises
+        ------
+        UsageError
+            If they do not fit so many models.
+        """
+        one, original = models == 1, self.compat == "deepxplore"
+        objective = self.objective or ("nc-suite" if one else DISAGREEMENT)
+        if objective not in (DISAGREEMENT, *REACHABLE):
+            raise UsageError(
+                f"--objective must be one of {', '.join((DISAGREEMENT, *REACHABLE))}, not "
+                f"{objective!r}."
+            )
+        if one and objective == DISAGREEMENT:
+            raise UsageError("--objective disagreement needs two or more models.")
+        if not one and objective != DISAGREEMENT:
+            raise UsageError(
+                f"--objective {objective} is for one model: with several, they are searched for "
+                "disagreement."
+            )
+        if self.perturb is not None and not one:
+            raise UsageError("--perturb is for one model: give the one whose suite is perturbed.")
+        if self.perturb is not None and self.perturb not in PERTURBATIONS:
+            raise UsageError(
+                f"--perturb must be one of {', '.join(PERTURBATIONS)}, not {self.perturb!r}."
+            )
+        if self.strength is not None and self.perturb is None:
+            raise UsageError("--strength belongs to --perturb: leave it out.")
+        if one and original:
+            raise UsageError("--compat deepxplore needs two or more models.")
+        if self.target_model is not None and not 1 <= self.target_model <= models:
+            raise UsageError(
+                f"--target-model must be from 1 to {models}, the number of models, not "
+                f"{self.target_model}."
+            )
+        radius = self.radius or _RADII.get(self.constraint)
+        steps = {"light": 1.0, "occlusion": 0.5, "blackout": 1.0}
+        steps |= {"linf": (radius or 0) / 8, "l2": (radius or 0) / 5}
+        filled: dict[str, Any] = {
+            "objective": objective,
+            "radius": radius,
+            "patch_size": self.patch_size or _PATCHES.get(self.constraint),
+            "iterations": self.iterations or (_COMPAT_ITERATIONS if original else _ITERATIONS),
+            "step": self.step or (_COMPAT_STEP if original else steps[self.constraint]),
+        }
+        if self.perturb is not None:
+            chosen_pixels = self.perturb in ("pixels", "relevant")
+            filled["strength"] = self.strength or (0.75 if chosen_pixels else 0.3)
+        if original:
+            filled["target_model"] = self.target_model or 1
+            filled["neurons_per_model"] = True
+            if self.constraint == "occlusion":
+                filled["patch_at"] = self.patch_at or (0, 0)
+        return ExplorationOptions(**{**asdict(self), **filled})
+
+    @property
+    def metric(self) -> str:
+        """The coverage that is counted."""
+        return OF_DISAGREEMENT if self.objective == DISAGREEMENT else str(self.objective)
+
+
+@dataclass
+class Counts:
+    """What became of the seeds so far."""
+
+    became: dict[str, int] = field(default_factory=lambda: dict.fromkeys(
+        ("found", "already", "none", "lost"), 0))  # fmt: skip
+    steps: int = 0
+
+    @property
+    def searched(self) -> int:
+        """How many seeds are done."""
+        return sum(self.became.values())
+
+
+def explore(
+    models: str | Path | Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
+    output: str | Path = "found",
+    options: ExplorationOptions | None = None,
+    *,
+    taps: Sequence[str] = ("activations",),
+    profile: Profile | str | Path | None = None,
+    profile_parameters: ProfileParameters | None = None,
+    input_name: str | None = None,
+    input_values: Mapping[str, str] | None = None,
+    preset: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    preprocessing_file: str | Path | None = None,
+    preprocessing_config: Mapping[str, Any] | None = None,
+    device: runtime.Device = "auto",
+    batch_size: int | None = None,
+    threads: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    strict: bool = False,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Exploration:
+    """Search from seed images for inputs that the suite lacks.
+
+    With two or more models: inputs on which they predict different classes (differential testing;
+    Pei et al., DeepXplore, SOSP 2017). With one: inputs that cover what the seeds do not.
+
+    Parameters
+    ----------
+    models
+        One or more ONNX files.
+    images
+        The seeds, as for `cleanai_onnx.analyze`; they are the suite whose coverage is raised.
+    output
+        A folder. Images are written there as they are found; an exploration that was ended there
+        goes on where it was.
+    options
+        How to search.
+    profile, profile_parameters
+        What training taught, for `nbc-suite`, `snac`, `kmnc` and `idc`.
+    taps, input_name, input_values, preset, preprocessing, preprocessing_file, preprocessing_config
+        As for `cleanai_onnx.analyze`, for every model.
+    device, batch_size, threads, limit, seed, strict, progress
+        As there; `seed` also decides what is drawn in the search.
+    stop
+        Asked between the parts of the search: whether to end with what was found so far.
+
+    Returns
+    -------
+    Exploration
+        What was found; `Exploration_*.json` in the folder has it seed by seed.
+
+    Raises
+    ------
+    CleanAIError
+        With one sentence that says what is wrong and what to do.
+    """
+    from cleanai_onnx.exploration_rounds import Rounds
+    from cleanai_onnx.report.destination import replace_file
+    from cleanai_onnx.report.pdf_exploration import render
+
+    paths = [str(models)] if isinstance(models, str | Path) else [str(one) for one in models]
+    images = [str(images)] if isinstance(images, str | Path) else [str(one) for one in images]
+    chosen = (options or ExplorationOptions()).resolved(len(paths))
+    runtime.require_onnxruntime()
+    record, folder = RunRecord(), Path(output)
+    suite = inputs.discover(images, limit, seed)
+    if isinstance(profile, str | Path):
+        profile = load(profile)
+    measures = profile_parameters or ProfileParameters()
+    witnesses = [
+        Witness(
+            path,
+            chosen.metric,
+            threshold=chosen.threshold,
+            profile=profile,
+            profile_parameters=measures,
+            taps=tuple(taps),
+            input_name=input_name,
+            input_values=input_values or {},
+            device=device,
+            threads=threads,
+            record=record,
+        )
+        for path in paths
+    ]
+    resolved = [
+        resolve(
+            witness.image_input,
+            witness.model.metadata,
+            path,
+            suite,
+            preset=preset,
+            preprocessing=preprocessing,
+            preprocessing_file=preprocessing_file,
+            preprocessing_config=preprocessing_config,
+        )
+        for path, witness in zip(paths, witnesses, strict=True)
+    ]
+    seeds = seed_images(
+        [one.preprocessing for one in resolved],
+        [witness.image_input for witness in witnesses],
+        chosen.input_range,
+    )
+    settings = {
+        "models": [witness.model.sha256 for witness in witnesses],
+        "images": [suite.source, suite.found, limit],
+        "preprocessing": [[one.name, one.value] for each in resolved for one in each.fields],
+        "seed": seed,
+        "taps": list(taps),
+        "profile": None if profile is None else profile.facts.model_sha256,
+        **({} if profile is None else asdict(measures)),
+        **asdict(chosen),
+    }
+    rounds = Rounds(
+        witnesses, seeds, suite, chosen, folder, record,
+        input_values=input_values or {}, batch_size=batch_size, seed=seed,
+    )  # fmt: skip
+    journal = Journal(folder, settings)
+    try:
+        interrupted = rounds.run(journal, progress, stop, strict=strict)
+        exploration = _told(
+            rounds, journal, chosen, settings, record, suite, resolved[0], interrupted
+        )
+        stem = folder / "Exploration"
+        write_table(stem.with_suffix(".csv"), exploration, journal)
+        write_json(stem.with_suffix(".json"), exploration, journal)
+        replace_file(
+            stem.with_suffix(".pdf"), render(exploration, rounds.findings(journal, _SHOWN))
+        )
+    finally:
+        journal.close()
+    return exploration
+
+
+def _told(
+    rounds: Rounds,
+    journal: Journal,
+    options: ExplorationOptions,
+    settings: Mapping[str, object],
+    record: RunRecord,
+    suite: inputs.Suite,
+    resolved: inputs.ResolvedPreprocessing,
+    interrupted: bool,
+) -> Exploration:
+    """Put together what is known in the end."""
+    counts = Counts()
+    for outcome in journal:
+        counts.became[outcome.became] += 1
+        counts.steps += outcome.steps if outcome.became == "found" else 0
+    found = counts.became["found"]
+    first = rounds.witnesses[0]
+    return Exploration(
+        folder=str(rounds.folder),
+        models=tuple(
+            ExploredModel(
+                witness.model.name,
+                witness.model.file,
+                witness.model.sha256,
+                witness.covered.items,
+                before,
+                witness.covered.count,
+            )
+            for witness, before in zip(rounds.witnesses, rounds.covered_before, strict=True)
+        ),
+        source=suite.source,
+        suite=len(suite),
+        skipped=rounds.skipped,
+        searched=counts.searched,
+        found=found,
+        already=counts.became["already"],
+        none=counts.became["none"],
+        lost=counts.became["lost"],
+        objective=str(options.objective),
+        metric=options.metric,
+        settings=settings,
+        preprocessing=resolved.fields,
+        notes=(*resolved.notes, *notes_on(rounds.seeds)),
+        mean_steps=counts.steps / found if found else None,
+        growth=_growth(journal, found, rounds.covered_before),
+        interrupted=interrupted,
+        run=record.facts(
+            device_name(first.session.device, first.device),
+            first.session.provider,
+            rounds.batch_size,
+            settings,
+            resolved.fields,
+        ),
+        seconds=sum(record.seconds.values()),
+    )
+
+
+def _growth(
+    journal: Journal, found: int, before: Sequence[int], most: int = 400
+) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Return the growth of coverage with what was found, at no more than about `most` points."""
+    every = max(1, math.ceil(found / most))
+    points, number = [(0, tuple(before))], 0
+    for outcome in journal:
+        if outcome.became == "found":
+            number += 1
+            if number % every == 0 or number == found:
+                points.append((number, outcome.covered))
+    return tuple(points)

@@ -1,0 +1,46 @@
+"""The search against the outcome of DeepXplore's own, seed by seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cleanai_onnx import graph
+from cleanai_onnx.exploration.search import ALREADY, FOUND, NOTHING, Rules
+from cleanai_onnx.exploration.searched import prepare
+from cleanai_onnx.exploration.space import View
+from tests.exploration.small import search, seeds_of
+
+NAMES = {"already": ALREADY, "found": FOUND, "none": NOTHING}
+BATCH = 32
+
+
+def test_light_without_coverage(idc: Path) -> None:
+    golden = json.loads((idc / "json" / "deepxplore_light.json").read_text())
+    cases = next(v for k, v in golden.items() if k.startswith("npm_test_first100"))["per_seed"]
+    stored = np.load(idc / "arrays" / "deepxplore_light_wnc0_step10.npz")
+    models = []
+    for number in (1, 2, 3):
+        model = graph.load_model(idc / "models" / f"dx_model{number}.logits.onnx")
+        image_input = graph.find_image_input(model)
+        view = View(channels_first=True)
+        models.append(prepare(model, image_input, (BATCH, 1, 28, 28), view, ()))
+    rules = Rules(constraint="light", step=10.0, iterations=20, valid=False)
+    points = np.moveaxis(stored["input_first100"], 1, -1)
+    outcome = search(tuple(models), rules, seeds_of(points), BATCH)
+    wanted = np.array([NAMES[case["kind"]] for case in cases])
+    assert (outcome.became == ALREADY).tolist() == (wanted == ALREADY).tolist()
+    assert abs(int((outcome.became == FOUND).sum()) - 77) <= 1
+    both = (outcome.became == FOUND) & (wanted == FOUND)
+    same = [cases[i]["iter"] == outcome.steps[i] for i in np.flatnonzero(both)]
+    assert np.mean(same) >= 0.95
+    assert all(cases[i]["orig"] == outcome.label[i] for i in np.flatnonzero(both))
+    equal = np.array([case.get("iter", -1) for case in cases]) == outcome.steps
+    compared = [k for k, seed in enumerate(stored["seeds"]) if both[seed] and equal[seed]]
+    np.testing.assert_allclose(
+        outcome.points[stored["seeds"][compared]][..., 0],
+        stored["images"][compared],
+        atol=1e-4,
+    )
