@@ -69,11 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _combine_profiles(arguments: argparse.Namespace) -> int:
     from cleanai_onnx import profiles
 
-    if arguments.state is not None:
-        raise UsageError(
-            "--state is for states of parts, and profiles have none: leave it out.",
-            slug="state-file",
-        )
+    for name in ("state", "report", "fail-under", "baseline", "config"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(
+                f"--{name} is for states of parts, and profiles have no use for it: leave it out.",
+                slug="state-file",
+            )
     if arguments.out is None:
         raise UsageError("-o must name the profile to write; see cleanai-onnx combine --help.")
     merged = profiles.merge([profiles.load(path) for path in arguments.files])

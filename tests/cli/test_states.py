@@ -97,6 +97,9 @@ def test_what_cannot_be_combined(command: Command, suite: Path) -> None:
         (("p0.state", "gone.state"), "No such file"),
         (("net.onnx",), "-o must name the profile"),
         (("net.profile", "-o", "x", "--state", "y"), "--state is for states of parts"),
+        (("net.profile", "-o", "x", "--fail-under", "nc=3%"), "--fail-under is for states"),
+        (("p0.state", "-o", "x", "--state", "p0.state"), "p0.state is read"),
+        (("p0.state", "--fail-under", "nc=30"), "--fail-under nc must be a share"),
     ):
         assert why in command.refused(2, "combine", *arguments)
 
