@@ -15,6 +15,7 @@ __all__ = ["MODULES", "slug_of_module"]
 MODULES: Mapping[str, str] = MappingProxyType(
     {
         "analyzer": "batches",
+        "combining": "state-file",
         "batches": "batches",
         "commands.gating": "gates",
         "commands.reporting": "output",
@@ -76,6 +77,10 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "runner": "batches",
         "runtime.session": "device",
         "seeding": "exploration",
+        "spreading": "workers",
+        "states": "state-file",
+        "states.checkpoint": "checkpoint",
+        "states.merging": "states-differ",
         "subset": "subset",
         "validation": "gates",
         "witness": "exploration",
