@@ -15,6 +15,7 @@ from cleanai_onnx.coverage.surprise import SURPRISE, bucket_of
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.result import Table
 from cleanai_onnx.surprise import ClassDensity, NearestTraces
+from tests.coverage.suites import thorough
 
 RNG = np.random.default_rng(5)
 TRAINING = RNG.normal(size=(60, 3)).astype(np.float32)
@@ -147,6 +148,7 @@ def test_a_profile_without_traces() -> None:
 
 
 @given(st.lists(st.floats(-1, 40) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 30.0])))
+@thorough(200)
 def test_buckets_are_open_below_and_closed_above(values: list[float]) -> None:
     found = bucket_of(np.array(values, np.float64), 30.0, 10)
     for value, bucket in zip(values, found.tolist(), strict=True):
