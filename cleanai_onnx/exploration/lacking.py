@@ -23,6 +23,8 @@ __all__ = ["REACHABLE", "Covered", "boxes_for"]
 
 REACHABLE = ("nc-suite", "nc-suite-scaled", "nbc-suite", "snac", "kmnc", "idc")
 """Coverages whose items are boxes."""
+MOST_FLAGS = 2**28
+"""Items of a part are marked in memory up to so many; of more, those that are covered are kept."""
 MOST_LISTED = 2**16
 """So many combinations that are lacking are looked at for each batch of seeds."""
 
@@ -34,16 +36,20 @@ class Covered:
     ----------
     parts : sequence of int
         How many items each part has.
+
+    Attributes
+    ----------
+    count : int
+        How many items are covered.
     """
 
     def __init__(self, parts: Sequence[int]) -> None:
         self.parts = tuple(parts)
-        self._seen: tuple[set[int], ...] = tuple(set() for _ in parts)
-
-    @property
-    def count(self) -> int:
-        """How many items are covered."""
-        return sum(map(len, self._seen))
+        # Of combinations there can be more than any memory has bytes, but images cover few.
+        self._flags: tuple[npt.NDArray[np.bool_] | set[int], ...] = tuple(
+            np.zeros(size, np.bool_) if size <= MOST_FLAGS else set() for size in parts
+        )
+        self.count = 0
 
     @property
     def items(self) -> int:
@@ -53,23 +59,39 @@ class Covered:
     def add(self, found: Iterable[npt.NDArray[np.int64]]) -> int:
         """Cover the items of one input, an array for each part; return how many are new."""
         before = self.count
-        for seen, numbers in zip(self._seen, found, strict=True):
-            seen.update(numbers.tolist())
+        for flags, numbers in zip(self._flags, found, strict=True):
+            new = _new(flags, numbers)
+            self.count += len(new)
+            if isinstance(flags, set):
+                flags.update(new.tolist())
+            else:
+                flags[new] = True
         return self.count - before
 
     def would_add(self, found: Iterable[npt.NDArray[np.int64]]) -> bool:
         """Return whether one input covers something new."""
         return any(
-            not seen.issuperset(numbers.tolist())
-            for seen, numbers in zip(self._seen, found, strict=True)
+            len(_new(flags, numbers)) for flags, numbers in zip(self._flags, found, strict=True)
         )
 
     def lacking(self, part: int, most: int | None = None) -> npt.NDArray[np.int64]:
         """Return the numbers of items that are not covered, ascending; the first `most`."""
-        size, seen = self.parts[part], self._seen[part]
+        flags, size = self._flags[part], self.parts[part]
+        if not isinstance(flags, set):
+            return np.flatnonzero(~flags)[:most]
         # Among the first numbers there are enough, however many items there are.
-        some = np.arange(size if most is None else min(size, len(seen) + most))
-        return some[~np.isin(some, np.fromiter(seen, np.int64, len(seen)))][:most]
+        most = MOST_LISTED if most is None else most
+        return _new(flags, np.arange(min(size, len(flags) + most)))[:most]
+
+
+def _new(
+    flags: npt.NDArray[np.bool_] | set[int], numbers: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return the numbers, each once, that are not covered yet."""
+    numbers = np.unique(numbers)
+    if isinstance(flags, set):
+        return np.array([number for number in numbers.tolist() if number not in flags], np.int64)
+    return numbers[~flags[numbers]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,3 +117,11 @@ def test_covered_counts_each_item_once() -> None:
     assert covered.lacking(0).tolist() == [0]
     assert covered.lacking(1).tolist() == [1]
     assert covered.lacking(0, 1).tolist() == [0]
+
+
+def test_combinations_without_end() -> None:
+    covered = Covered((2**60,))
+    assert covered.add([np.array([0, 2, 2**59])]) == 3
+    assert not covered.would_add([np.array([2**59])])
+    assert covered.lacking(0, 3).tolist() == [1, 3, 4]
+    assert covered.count == 3
