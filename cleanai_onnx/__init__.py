@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.analysis import analyze
     from cleanai_onnx.analyzer import Analyzer
     from cleanai_onnx.asserting import assert_coverage
+    from cleanai_onnx.combining import combine
     from cleanai_onnx.comparing import compare
     from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.errors import (
@@ -62,6 +63,7 @@ __all__ = [
     "analyze",
     "assert_coverage",
     "attribute",
+    "combine",
     "compare",
     "diff",
     "explore",
@@ -78,6 +80,7 @@ __all__ = [
 _HOMES = {
     "Analyzer": ("cleanai_onnx.analyzer", "Analyzer"),
     "analyze": ("cleanai_onnx.analysis", "analyze"),
+    "combine": ("cleanai_onnx.combining", "combine"),
     "assert_coverage": ("cleanai_onnx.asserting", "assert_coverage"),
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,22 @@ from cleanai_onnx import inputs, runtime
 from cleanai_onnx.analyzer import Adjacency, Analyzer
 from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters, ProfileParameters
-from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.errors import UsageError
 from cleanai_onnx.featured_relevance import OF_BATCHES, with_relevance
 from cleanai_onnx.feeding import Progress, feed, resolve
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
 from cleanai_onnx.profiling import learn
-from cleanai_onnx.report.destination import check_destination, replace_file
+from cleanai_onnx.report.destination import check_destination, replace_file, when_in_place
 from cleanai_onnx.result import ImageFacts, Result
+from cleanai_onnx.resuming import feed_on
+from cleanai_onnx.spread_analysis import analyze_spread
+from cleanai_onnx.states.checkpoint import Checkpoint, Every
+from cleanai_onnx.states.images import scratch
+from cleanai_onnx.states.storage import save as save_state
 
 if TYPE_CHECKING:
+    from cleanai_onnx import graph
     from cleanai_onnx.graph import ModelProto
 
 __all__ = ["analyze"]
@@ -59,6 +66,11 @@ def analyze(
     profile_parameters: ProfileParameters | None = None,
     subset: bool | Sequence[str] = False,
     subset_file: str | Path | None = None,
+    state: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: Every | None = None,
+    workers: int | None = None,
+    allow_partial: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Measure how much of a model a suite of images exercises.
@@ -97,6 +109,21 @@ def analyze(
     subset_file : path, optional
         A .txt file to write: the paths of these images, one on each line, the one that adds most
         first. It can be given as `images` again. Without `subset`, all criteria count.
+    state : path, optional
+        A file to write: everything that was measured, in a form that merges with that of other
+        parts of the suite; see `cleanai_onnx.combine`. An image of `pair` may then be in one of
+        them.
+    checkpoint : path, optional
+        A folder in which everything that was measured is kept from time to time. The same call
+        goes on from there after the process was killed, and gives the same result; when that is
+        complete, the folder is removed. Not for batches of your own.
+    checkpoint_every : Every, optional
+        How often; by default every 30 seconds.
+    workers : int, optional
+        Spread the images over so many processes, each with a session of its own, and merge what
+        they find: the figures are those of one process. Not for batches of your own.
+    allow_partial : bool
+        Go on without the images of a worker that died three times; otherwise that is an error.
     relevance : bool
         Add heat maps of relevance to the images that the report features, after the suite was
         measured. Where that fails, a note of the result says why.
@@ -127,6 +154,32 @@ def analyze(
         subset = subset or True
     if subset:
         options["subset"] = "all criteria" if subset is True else list(subset)
+    if state is not None:
+        if subset:
+            raise UsageError(
+                "--state does not keep what --subset needs: give one of them, and find the subset "
+                "in a run over all images.",
+                slug="subset",
+            )
+        check_destination(state, "--state")
+    if checkpoint is not None and subset:
+        raise UsageError(
+            "--checkpoint does not keep what --subset needs: give one of them, and find the subset "
+            "in a run that is not interrupted.",
+            slug="subset",
+        )
+    if checkpoint is not None and not are_paths(images):
+        raise UsageError(
+            "a checkpoint needs images of a folder or a file, not batches of your own.",
+            slug="checkpoint",
+        )
+    spread = workers is not None and workers > 1
+    if spread and (subset or checkpoint is not None or not are_paths(images)):
+        other = "--subset" if subset else "batches of your own"
+        other = "--checkpoint" if checkpoint is not None else other
+        raise UsageError(
+            f"--workers does not go together with {other}: leave one of them out.", slug="workers"
+        )
     if train is not None and profile is not None:
         raise UsageError("--train learns what --profile has: give one of them.")
     if learning and train is None:
@@ -158,7 +211,13 @@ def analyze(
             raise UsageError(
                 f"pair must be the names of two images, not {pair!r}.", slug="image-name"
             )
-        positions = None if pair is None else (suite.find(pair[0]), suite.find(pair[1]))
+        if pair is not None:
+            # Where parts of a suite are measured, another part may have an image of the pair.
+            first, second = (
+                None if state is not None and not suite.called(name) else suite.find(name)
+                for name in pair
+            )
+            positions = first, second
         if subset_file is not None and any("\n" in name or "\r" in name for name in suite.files):
             raise UsageError(
                 "--subset lists a path a line; the path of an image here has several.",
@@ -190,27 +249,79 @@ def analyze(
         "profile_parameters": profile_parameters,
         "subset": subset,
     }
+    if state is not None and not spread:
+        shared["keep"] = scratch(Path(state).absolute().parent)
     if suite is None:
         batches = limited(images, limit, becoming.values())
-        result = _analyze_batches(Analyzer(model, **shared), batches, options, subset_file)
+        result = _analyze_batches(Analyzer(model, **shared), batches, options, subset_file, state)
         return replace(result, notes=(*result.notes, OF_BATCHES)) if relevance else result
 
-    analyzer = Analyzer(model, pair=positions, **shared)
-    # With its bytes, which the analyzer lets go when it has a session: relevance needs another one.
-    loaded = analyzer.model if relevance else None
-    resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
-    if profile is not None:
-        require_same_preprocessing(profile, resolved.fields)
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint(checkpoint, checkpoint_every)
+        shared["keep"] = kept.open
+    analyzer = None
     try:
-        manifest = inputs.Manifest()
-        skipped = feed(
+        analyzer = Analyzer(model, pair=positions, **shared)
+        resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
+        if profile is not None:
+            require_same_preprocessing(profile, resolved.fields)
+        explained = partial(
+            _explained,
             analyzer,
+            # With its bytes, which the analyzer lets go when it has a session.
+            analyzer.model if relevance else None,
             suite,
             resolved.preprocessing,
-            strict=strict,
-            manifest=manifest,
-            progress=progress,
+            running,
         )
+        if spread:
+            assert workers is not None
+            return analyze_spread(
+                analyzer,
+                suite,
+                resolved,
+                workers,
+                asked={
+                    **becoming,
+                    **running,
+                    **shared,
+                    "images": images,
+                    "limit": limit,
+                    "seed": seed,
+                    "strict": strict,
+                    "pair": pair,
+                    "state": state,
+                    "allow_partial": allow_partial,
+                },
+                pair=positions,
+                profile=profile,
+                options=options,
+                explained=explained,
+                progress=progress,
+            )
+        manifest = inputs.Manifest()
+        if kept is None:
+            skipped = feed(
+                analyzer,
+                suite,
+                resolved.preprocessing,
+                strict=strict,
+                manifest=manifest,
+                progress=progress,
+            )
+        else:
+            skipped = feed_on(
+                kept,
+                analyzer,
+                suite,
+                resolved,
+                options={**options, "per-image": per_layer is not None},
+                profile=profile,
+                strict=strict,
+                manifest=manifest,
+                progress=progress,
+            )
         result = analyzer.result(
             images=ImageFacts(
                 source=suite.source,
@@ -223,29 +334,50 @@ def analyze(
             preprocessing=resolved.fields,
             notes=resolved.notes,
             options=options,
-            thumbnail=lambda index: _thumbnail(suite, index),
+            thumbnail=lambda index: inputs.thumbnail_if_any(suite, index),
             subset_file=None if subset_file is None else Path(subset_file).name,
         )
         if subset_file is not None and result.subset is not None:
             chosen = [image.index for image in result.subset.images]
             _list(subset_file, [_path(suite, index) for index in chosen])
-        if loaded is None:
-            return result
-        with analyzer.record.phase("relevance"):
-            result = with_relevance(
-                result,
-                loaded,
-                suite,
-                resolved.preprocessing,
-                input_name=analyzer.image_input.name,
-                input_values=input_values,
-                device=device,
-                batch_size=analyzer.batch_size,
-                threads=threads,
-            )
-        return replace(result, run=replace(result.run, seconds=analyzer.record.spent))
+        result = explained(result)
+        if state is not None:
+            part = analyzer.part(result, positions=len(suite), root=suite.folder, pair=pair or ())
+            save_state(part, state)
+        if kept is not None:
+            when_in_place(kept.remove)
+        return result
     finally:
-        analyzer.close()
+        if analyzer is not None:
+            analyzer.close()
+        if kept is not None:
+            kept.close()
+
+
+def _explained(
+    analyzer: Analyzer,
+    model: graph.Model | None,
+    suite: inputs.Suite,
+    preprocessing: inputs.Preprocessing | inputs.Unchanged,
+    running: Mapping[str, Any],
+    result: Result,
+) -> Result:
+    """Add heat maps of relevance, where a model to explain is given."""
+    if model is None:
+        return result
+    with analyzer.record.phase("relevance"):
+        result = with_relevance(
+            result,
+            model,
+            suite,
+            preprocessing,
+            input_name=analyzer.image_input.name,
+            input_values=running["input_values"],
+            device=running["device"],
+            batch_size=analyzer.batch_size,
+            threads=running["threads"],
+        )
+    return replace(result, run=replace(result.run, seconds=analyzer.record.spent))
 
 
 def _analyze_batches(
@@ -253,6 +385,7 @@ def _analyze_batches(
     batches: Iterable[tuple[np.ndarray, np.ndarray | None]],
     options: Mapping[str, Any],
     subset_file: str | Path | None,
+    state: str | Path | None,
 ) -> Result:
     try:
         for data, _ in batches:
@@ -261,6 +394,8 @@ def _analyze_batches(
         result = analyzer.result(options=options, subset_file=name)
         if subset_file is not None and result.subset is not None:
             _list(subset_file, [image.path for image in result.subset.images])
+        if state is not None:
+            save_state(analyzer.part(result, positions=analyzer.inputs), state)
         return result
     finally:
         analyzer.close()
@@ -296,11 +431,3 @@ def _path(suite: inputs.Suite, index: int) -> str:
 def _list(path: str | Path, lines: Iterable[str]) -> None:
     content = b"".join(os.fsencode(line) + b"\n" for line in lines)
     replace_file(path, content, "--subset")
-
-
-def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:
-    try:
-        return inputs.thumbnail(suite, index)
-    except ImageError:
-        # The image was there when it was measured. A report without its picture is still a report.
-        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from cleanai_onnx import coverage, graph, runtime
+from cleanai_onnx.container import UnfitError, whole_in
 from cleanai_onnx.coverage import PROFILED, InputFigures, Observed, Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.findings import find
 from cleanai_onnx.individuals import Individuals
 from cleanai_onnx.profiles import Profile, learnt_from, require_same
+from cleanai_onnx.profiles.storage import digest
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.result import ImageFacts, LayerFacts, Note, PreprocessingField, Result
 from cleanai_onnx.runner import Ran, Runner, is_whole, unit_matrix
+from cleanai_onnx.states.images import Images, Opener
+from cleanai_onnx.states.part import Part, StateFacts
+from cleanai_onnx.states.storage import restored_against, stored_against
 from cleanai_onnx.subset import SubsetRecorder, find_criteria
 
 if TYPE_CHECKING:
@@ -51,7 +57,7 @@ class Analyzer:
         Threads of onnxruntime; by default one for each core.
     pair : (int, int), optional
         Positions in the suite of the images that the pair metrics compare; by default the first two
-        that can be used.
+        that can be used. None stands for an image that is in another part of the suite.
     adjacency : {"rows", "dataflow"}
         Which layers are next to each other for the interaction metrics: rows of the table, as in
         CleanAI, or the graph's real successors.
@@ -66,6 +72,8 @@ class Analyzer:
         Whether to find the images that suffice for the same coverage (`Result.subset`), of all
         criteria that single images cover, in the channel view, or of those that are named, such as
         ``"kmnc"`` or ``"nc-suite/unit"``.
+    keep : callable, optional
+        Opens files in which what is known of single images is kept, for `part` and `stored`.
     outputs : callable, optional
         Called for each batch with the values of the model's first output, ``(n, N)`` float32, which
         the next batch overwrites, and the positions of its inputs.
@@ -96,22 +104,26 @@ class Analyzer:
         device: runtime.Device = "auto",
         batch_size: int | None = None,
         threads: int | None = None,
-        pair: tuple[int, int] | None = None,
+        pair: tuple[int | None, int | None] | None = None,
         adjacency: Adjacency = "rows",
         per_image: str | Path | None = None,
         per_layer: str | Path | None = None,
         profile: Profile | None = None,
         profile_parameters: ProfileParameters | None = None,
         subset: bool | Sequence[str] = False,
+        keep: Opener | None = None,
         outputs: Callable[[np.ndarray, Sequence[int]], None] | None = None,
     ) -> None:
-        if pair is not None and not (len(pair) == 2 and all(is_whole(one, 0) for one in pair)):
+        if pair is not None and not (
+            len(pair) == 2 and all(one is None or is_whole(one, 0) for one in pair)
+        ):
             raise UsageError(
                 f"pair must be the positions of two images, not {pair!r}.", slug="image-name"
             )
-        if pair is not None and pair[0] == pair[1]:
+        if pair is not None and pair[0] == pair[1] is not None:
             raise UsageError("--pair needs two different images.", slug="image-name")
         self.record = RunRecord()
+        self._source = model
         self.parameters = parameters or Parameters()
         self._runner = Runner(
             model,
@@ -140,9 +152,11 @@ class Analyzer:
         self._recorder: SubsetRecorder | None = None
         self._most: int | None = None
         self._pair, self._adjacency = pair, adjacency
-        self._per_image, self._per_layer = per_image, per_layer
+        self._per_image, self._per_layer, self._keep = per_image, per_layer, keep
         self._outputs = outputs
         self._started = self._closed = False
+        self._resumed: Mapping[str, Any] | None = None
+        self._first_batches: Callable[[], Iterable[np.ndarray]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -151,9 +165,28 @@ class Analyzer:
         self.close()
 
     @property
+    def options(self) -> Mapping[str, Any]:
+        """The options that figures depend on, as the report has them."""
+        return self._options
+
+    @property
     def model(self) -> graph.Model:
         """The model that is run."""
         return self._runner.model
+
+    @property
+    def images(self) -> Images:
+        """The figures of each image so far, where `keep` was given."""
+        assert self._individuals.record is not None
+        return self._individuals.record
+
+    @property
+    def source(self) -> str | Path | bytes:
+        """What the model can be loaded from again, in another process."""
+        if isinstance(self._source, str | Path | bytes):
+            return self._source
+        content: bytes = self._source.SerializeToString()
+        return content
 
     @property
     def batch_size(self) -> int:
@@ -197,10 +230,15 @@ class Analyzer:
             wanted = () if self._subset is True else tuple(self._subset)
             criteria = find_criteria(wanted, self._state, self._against, learnt)
             self._recorder = SubsetRecorder(criteria, self._most)
-            further += [f"adds {one.name}" for one in criteria if one.family is None]
+            further += [f"{coverage.ADDS}{one.name}" for one in criteria if one.family is None]
         self._individuals = Individuals(
-            self._state, self._pair, self._per_image, self._per_layer, further
+            self._state, self._pair, self._per_image, self._per_layer, further, self._keep
         )
+        if self._first_batches is not None:
+            self._follow(self._first_batches())
+        if self._resumed is not None:
+            self._restore(self._resumed)
+            self._resumed = None
         self._started = True
 
     def update(
@@ -317,16 +355,13 @@ class Analyzer:
         if not self.inputs:
             raise ImageError("no input was measured: update() was not called.")
         with self.record.phase("tables"), runtime.on_device(self._runner.jax_device):
-            pair = self._individuals.pair_evidence(self._state)
-            adjacency = (
-                graph.successors(self.model, self._runner.taps)
-                if self._adjacency == "dataflow"
-                else None
+            findings = find(
+                self._state,
+                self._against,
+                self._individuals.pair_evidence(self._state),
+                self._neighbours(),
+                pair_is_missing=self._individuals.pair_is_missing,
             )
-            tables = coverage.compute(self._state, pair, adjacency)
-            for family, state in zip(PROFILED, self._against, strict=False):
-                tables += tuple(family.compute(state))
-            firing = coverage.firing(self._state)
         subset, columns = None, {}
         if self._recorder is not None:
             with self.record.phase("subset"):
@@ -350,20 +385,113 @@ class Analyzer:
             images=images or ImageFacts("batches", found, found, per_image_table=table),
             preprocessing=preprocessing,
             layers=self.layers,
-            tables=tables,
-            firing=firing,
+            tables=findings.tables,
+            firing=findings.firing,
             featured=self._individuals.featured(thumbnail),
-            notes=(*notes, *self._notes()),
+            notes=(*notes, *findings.notes),
             profile=None if self._profile is None else self._profile.facts,
             subset=subset,
-            importance=next(
-                (
-                    coverage.important_layers(state)
-                    for state in self._against
-                    if isinstance(state, coverage.ImportanceState)
-                ),
-                (),
-            ),
+            importance=findings.importance,
+        )
+
+    def _neighbours(self) -> tuple[tuple[int, int], ...] | None:
+        """Return the pairs of layers that interaction metrics look at; None for all in a row."""
+        if self._adjacency == "rows":
+            return None
+        return graph.successors(self.model, self._runner.taps)
+
+    def follow(self, batches: Callable[[], Iterable[np.ndarray]]) -> None:
+        """Learn from the first inputs of a suite what they set for those after them.
+
+        For a part of a suite that has other parts before it: `nbc` has the bounds of the first
+        inputs. Called before `start`, which asks for the batches.
+        """
+        self._first_batches = batches
+
+    def _follow(self, batches: Iterable[np.ndarray]) -> None:
+        state = self._state
+        with runtime.on_device(self._runner.jax_device):
+            for data in batches:
+                ran = self._runner.run(data)
+                state, _ = coverage.update(state, ran.activations, ran.valid)
+            self._state = coverage.following(state)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what was measured so far, for another analyzer to `resume` from.
+
+        What is known of each image is in the files that `keep` opened, and has reached the disk
+        when this returns.
+        """
+        record = self._individuals.record
+        assert record is not None
+        record.flush()
+        return {
+            "batch size": self.batch_size,
+            "measured": coverage.stored(self._state),
+            "against": stored_against(self._against),
+            "individuals": self._individuals.stored(),
+        }
+
+    def resume(self, tree: Mapping[str, Any]) -> None:
+        """Go on from what `stored` returned; called before `prepare`.
+
+        Raises
+        ------
+        UnfitError
+            Here or in `start`, if the tree is not of such an analyzer.
+        """
+        # Batches of another size might round otherwise.
+        self._runner.wanted_batch_size = whole_in(tree, "batch size", 1)
+        self._resumed = tree
+
+    def _restore(self, tree: Mapping[str, Any]) -> None:
+        measured, individuals = tree.get("measured"), tree.get("individuals")
+        if not isinstance(measured, Mapping) or not isinstance(individuals, Mapping):
+            raise UnfitError("it has no state")
+        self._state = coverage.restored(
+            measured, self.layers, self.parameters, self._runner.jax_device
+        )
+        self._against = list(restored_against(tree, self._against))
+        self._individuals.restore(individuals)
+
+    def part(
+        self, result: Result, *, positions: int, root: str = "", pair: Sequence[str] = ()
+    ) -> Part:
+        """Return everything that was measured in a form that merges with other parts of a suite.
+
+        Parameters
+        ----------
+        result
+            What `result` returned.
+        positions
+            How many images the suite has, with those that were skipped.
+        root
+            The folder that the names of images are relative to.
+        pair
+            The names of the images that the pair metrics were asked to compare.
+        """
+        individuals = self._individuals
+        assert individuals.record is not None
+        profile = self._profile
+        facts = StateFacts(
+            positions=positions,
+            root=root,
+            pair=tuple(pair),
+            adjacency=self._neighbours(),
+            parameters=self.parameters,
+            profile_parameters=None if profile is None else self._profile_parameters,
+            profile_digest="" if profile is None else digest(profile),
+            scores=individuals.names,
+            layer_scores=individuals.layer_names,
+        )
+        return Part(
+            facts,
+            result,
+            profile,
+            self._state,
+            tuple(self._against),
+            individuals.pair,
+            individuals.record,
         )
 
     def close(self) -> None:
@@ -377,29 +505,3 @@ class Analyzer:
         if self._recorder is not None:
             # What was asked before can be asked again.
             self._recorder.close()
-
-    def _notes(self) -> Iterator[Note]:
-        affected = [
-            (layer.name, count)
-            for layer, count in zip(self.layers, self._state.nan_values, strict=True)
-            if count
-        ]
-        if affected:
-            total = sum(count for _, count in affected)
-            yield Note(
-                "not-a-number",
-                f"{total:,} activations in {len(affected)} layers (first in {affected[0][0]}) are "
-                "not a number; they count as not covered, and a layer's mean that is not a number "
-                "covers nothing.",
-            )
-        if self._individuals.pair_is_missing:
-            yield Note(
-                "pair-not-used",
-                "The pair metrics were not computed, because an image of --pair was skipped.",
-            )
-        if self._state.inputs <= self.parameters.bounds_from:
-            yield Note(
-                "no-image-after-bounds",
-                f"nbc was not computed: it needs more than the {self.parameters.bounds_from} "
-                "images that set its bounds (--bounds-from).",
-            )

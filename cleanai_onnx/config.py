@@ -29,6 +29,7 @@ __all__ = [
     "INSPECTION",
     "LEARNING",
     "OPTIONS",
+    "SCALING",
     "TABLES",
     "Option",
     "Settings",
@@ -176,6 +177,17 @@ def _seconds(value: Any) -> float:
     if not 0 < number <= MOST:
         raise ValueError("must be a number of seconds above 0")
     return number
+
+
+def _every(value: Any) -> tuple[int | None, float | None]:
+    """Take a number of images, or of seconds with an s after it."""
+    text = str(value)
+    try:
+        if text.endswith("s"):
+            return None, _seconds(text[:-1])
+        return _whole(1)(value), None
+    except ValueError:
+        raise ValueError("must be a number of images such as 500, or seconds such as 60s") from None
 
 
 def _positive(value: Any) -> float:
@@ -431,6 +443,18 @@ OPTIONS: tuple[Option, ...] = (
     Option("subset", _text, None, "output",
            "find the fewest images with the same coverage, and list them in this .txt file, which "
            "can be given as images again", "FILE"),
+    Option("state", _text, None, "output",
+           "also write what was measured in a form that `cleanai-onnx combine` merges with other "
+           "parts of the suite", "FILE"),
+    Option("checkpoint", _text, None, "output",
+           "keep what was measured in this folder from time to time: the same command goes on from "
+           "there after it was killed", "DIR"),
+    Option("checkpoint-every", _every, None, "output",
+           "how often: after so many images (500) or seconds (60s; default: 30s)", "N|Ts"),
+    Option("workers", _whole(1), None, "output",
+           "spread the images over so many processes (default: one)", "N"),
+    Option("allow-partial", _switch, False, "output",
+           "go on without the images of a worker that died three times", None),
     Option("no-relevance", _switch, False, "output",
            "no heat maps of relevance beside the images that the report features", None),
     Option("quiet", _switch, False, "output", "print nothing but errors", None),
@@ -512,6 +536,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("batch-size", _whole(1), None, "run", "images at once (default: from the memory)", "N"),
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
 )  # fmt: skip
+
+SCALING = frozenset({"state", "checkpoint", "checkpoint-every", "workers", "allow-partial"})
+"""Options of the analysis that keep, resume or spread what is measured."""
 
 CONVERSION: tuple[Option, ...] = (
     Option("input-shape", _shapes, None, "conversion",

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from cleanai_onnx import graph
     from cleanai_onnx.relevance import Attribution
 
-__all__ = ["FAILED", "INCOMPLETE", "OF_BATCHES", "REFUSED", "WIDENED", "with_relevance"]
+__all__ = [
+    "FAILED",
+    "INCOMPLETE",
+    "OF_BATCHES",
+    "REFUSED",
+    "WIDENED",
+    "incomplete",
+    "with_relevance",
+]
 
 COMPOSITE = "epsilon-plus"
 MOST_AT_ONCE = 5
@@ -84,7 +92,7 @@ def with_relevance(
         replace(image, relevance=explained.images.get(position))
         for position, image in enumerate(result.featured)
     )
-    notes = (*result.notes, *explained.notes, *_incomplete(featured))
+    notes = (*result.notes, *explained.notes, *incomplete(featured))
     return replace(result, featured=featured, relevance=explained.facts, notes=notes)
 
 
@@ -183,7 +191,8 @@ def _note(error: Exception) -> Note:
     )
 
 
-def _incomplete(featured: tuple[FeaturedImage, ...]) -> tuple[Note, ...]:
+def incomplete(featured: tuple[FeaturedImage, ...]) -> tuple[Note, ...]:
+    """Say which of the images that are featured have no heat map."""
     lost = [image.path for image in featured if image.relevance is None]
     wild = [
         image.path

@@ -87,13 +87,25 @@ def feed(
     manifest: inputs.Manifest | None = None,
     progress: Progress | None = None,
     enough: Callable[[], bool] | None = None,
+    start: inputs.Position | None = None,
+    after_batch: Callable[[inputs.Position], None] | None = None,
 ) -> tuple[SkippedImage, ...]:
     """Give all images of a suite to a consumer, and return those that were skipped.
 
-    With a `manifest`, images are hashed while they are read: it gets the hashes, and so does the
-    consumer's `update`, as `hashes`.
-
-    It ends early where `enough`, asked after each batch, says so.
+    Parameters
+    ----------
+    consumer, suite, preprocessing
+    strict, progress
+        See `cleanai_onnx.analyze`.
+    manifest
+        With one, images are hashed while they are read: it gets the hashes, and so does the
+        consumer's `update`, as `hashes`.
+    enough
+        Asked after each batch; where it says so, the rest is left.
+    start
+        Go on from there: the consumer has the images before it already.
+    after_batch
+        Called after each batch with how far the consumer is.
 
     Raises
     ------
@@ -104,7 +116,12 @@ def feed(
     done = progress(len(suite)) if progress is not None else None
     # Decoding starts here, and goes on while the session and the kernels are made.
     with inputs.stream(
-        suite, preprocessing, consumer.batch_size, strict=strict, hashing=manifest is not None
+        suite,
+        preprocessing,
+        consumer.batch_size,
+        strict=strict,
+        hashing=manifest is not None,
+        start=start,
     ) as batches:
         consumer.start()
         while True:
@@ -119,6 +136,8 @@ def feed(
             consumer.update(batch.data[: batch.valid], batch.names, batch.indexes, **further)
             if done is not None:
                 done(batches.used + len(batches.skipped))
+            if after_batch is not None:
+                after_batch(batches.position)
             if enough is not None and enough():
                 break
         return batches.skipped

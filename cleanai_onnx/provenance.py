@@ -18,7 +18,7 @@ from cleanai_onnx._version import __version__
 from cleanai_onnx.report.json import canonical
 from cleanai_onnx.result import PreprocessingField, RunFacts
 
-__all__ = ["RunRecord", "device_name", "versions"]
+__all__ = ["RunRecord", "configuration_sha256", "device_name", "versions"]
 
 LOG = logging.getLogger(__name__)
 PACKAGES = ("onnx", "onnxruntime", "onnxruntime-gpu", "jax", "jaxlib", "numpy", "pillow")
@@ -74,7 +74,6 @@ class RunRecord:
         Its configuration is what decides on the figures, besides the model and the images: the
         options, and how images become inputs.
         """
-        configuration = {"options": options, "preprocessing": preprocessing}
         return RunFacts(
             id=uuid.uuid4().hex,
             started=self.started,
@@ -87,8 +86,16 @@ class RunRecord:
             versions=versions(),
             platform=platform.platform(),
             options=dict(options),
-            configuration_sha256=hashlib.sha256(canonical(configuration)).hexdigest(),
+            configuration_sha256=configuration_sha256(options, preprocessing),
         )
+
+
+def configuration_sha256(
+    options: Mapping[str, Any], preprocessing: Sequence[PreprocessingField]
+) -> str:
+    """Return the hash of what decides on the figures besides the model and the images."""
+    configuration = {"options": options, "preprocessing": preprocessing}
+    return hashlib.sha256(canonical(configuration)).hexdigest()
 
 
 def device_name(device: str, jax_device: Any) -> str:

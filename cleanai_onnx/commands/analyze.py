@@ -40,6 +40,9 @@ examples:
   cleanai-onnx model.onnx test/ --profile model.profile
   cleanai-onnx model.onnx test/ --train train/
   cleanai-onnx combine a.profile b.profile -o all.profile
+  cleanai-onnx model.onnx part1/ --state 1.state
+  cleanai-onnx combine 1.state 2.state -o reports/
+  cleanai-onnx model.onnx images/ --checkpoint kept
   cleanai-onnx model.onnx test/ --subset keep.txt
   cleanai-onnx model.onnx test/ --report html --report junit:results.xml
   cleanai-onnx model.onnx test/ --fail-under nc=30%,dead-channels=0
@@ -81,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cleanai_onnx import report
     from cleanai_onnx.analysis import analyze
     from cleanai_onnx.report.names import file_stem
+    from cleanai_onnx.states.checkpoint import Every
 
     folder = Path(settings["output"])
     stem = f"Analysis_{file_stem(Path(arguments.model).stem)}"
@@ -94,6 +98,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "--subset-metrics needs --subset, which names the file to write.", slug="subset"
         )
+    if settings["state"] is not None:
+        paths["state"] = Path(settings["state"])
+    every = None
+    if settings["checkpoint-every"] is not None:
+        if settings["checkpoint"] is None:
+            raise UsageError(
+                "--checkpoint-every needs --checkpoint, which names the folder.", slug="checkpoint"
+            )
+        every = Every(*settings["checkpoint-every"])
     written = [*(path for _, path in reports), *paths.values()]
     refuse_same(written, [arguments.model])
     for name, _ in reports:
@@ -111,6 +124,11 @@ def run(arguments: argparse.Namespace) -> int:
             per_image=paths["csv"],
             per_layer=paths.get("layers"),
             subset_file=paths.get("subset"),
+            state=paths.get("state"),
+            checkpoint=settings["checkpoint"],
+            checkpoint_every=every,
+            workers=settings["workers"],
+            allow_partial=settings["allow-partial"],
             progress=progress,
         )
         result = gates.judged(result)

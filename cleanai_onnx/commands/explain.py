@@ -18,7 +18,9 @@ from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, 
 
 __all__ = ["parser", "run"]
 
-NOT_TAKEN = frozenset({"attest", "no-relevance", "per-image", "report", "subset", "taps"})
+NOT_TAKEN = frozenset(
+    {"attest", "no-relevance", "per-image", "report", "subset", "taps", *config.SCALING}
+)
 """Options of the analysis that this command has no use for."""
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cleanai_onnx import config
+from cleanai_onnx.commands.parsing import settings_of
 from cleanai_onnx.commands.showing import point_at_nothing, say, show
 from cleanai_onnx.config import Settings
 from cleanai_onnx.errors import UsageError, harmless
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.result import GateOutcome, Result
     from cleanai_onnx.validation import Gate
 
-__all__ = ["Gates", "concluded", "ended", "gates_of_settings"]
+__all__ = ["Gates", "concluded", "ended", "gates_of_settings", "gates_said"]
 
 FAILED = 1
 """The exit code where a gate failed."""
@@ -62,6 +65,14 @@ class Gates:
         from cleanai_onnx.validation import judge
 
         return replace(result, gates=judge(result, self.gates, self.baseline))
+
+
+def gates_said(arguments: argparse.Namespace) -> Gates:
+    """Return the gates to judge by; none where nothing was said of them on the command line."""
+    said = ("config", "fail-under", "baseline")
+    if all(getattr(arguments, name) is None for name in said):
+        return Gates((), None)
+    return Gates.of(settings_of(arguments, config.OPTIONS))
 
 
 def gates_of_settings(settings: Settings) -> tuple[Gate, ...]:

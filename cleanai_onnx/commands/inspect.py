@@ -19,7 +19,9 @@ from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, 
 
 __all__ = ["parser", "run"]
 
-NOT_TAKEN = frozenset({"attest", "no-relevance", "output", "per-image", "report", "subset"})
+NOT_TAKEN = frozenset(
+    {"attest", "no-relevance", "output", "per-image", "report", "subset", *config.SCALING}
+)
 """Options of the analysis that this command has no use for."""
 SHARED = {
     "layers": "layers whose neurons are scored: all (default), last-hidden, names or patterns",

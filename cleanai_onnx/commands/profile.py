@@ -28,7 +28,9 @@ __all__ = ["LEARNING", "announce_profile", "learning", "parser", "require_train"
 
 LEARNING = "learning (with --train; as in the command profile)"
 """The heading of these options in the help of other commands."""
-NOT_TAKEN = frozenset({"attest", "no-relevance", "output", "per-image", "report", "subset"})
+NOT_TAKEN = frozenset(
+    {"attest", "no-relevance", "output", "per-image", "report", "subset", *config.SCALING}
+)
 """Options of the analysis that this command has no use for."""
 
 

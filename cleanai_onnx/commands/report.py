@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from cleanai_onnx import config
-from cleanai_onnx.commands.gating import Gates, concluded
-from cleanai_onnx.commands.parsing import Parser, add_options, settings_of
+from cleanai_onnx.commands.gating import concluded, gates_said
+from cleanai_onnx.commands.parsing import Parser, add_options
 from cleanai_onnx.commands.reporting import places_of, refuse_same
 from cleanai_onnx.formats import FORMATS
 
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the reports of a stored result, judged anew if gates are given."""
-    gates = _gates(arguments)
+    gates = gates_said(arguments)
 
     from cleanai_onnx import report
 
@@ -61,11 +61,3 @@ def run(arguments: argparse.Namespace) -> int:
         for name, path in reports:
             report.write(result, name, path)
     return concluded(result, written, quiet="quiet" in given)
-
-
-def _gates(arguments: argparse.Namespace) -> Gates:
-    """Return the gates to judge by; none where nothing was said of them on the command line."""
-    said = ("config", "fail-under", "baseline")
-    if all(getattr(arguments, name) is None for name in said):
-        return Gates((), None)
-    return Gates.of(settings_of(arguments, config.OPTIONS))

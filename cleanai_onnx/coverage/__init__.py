@@ -14,13 +14,14 @@ from cleanai_onnx.coverage.engine import (
     channel_values,
     count_pairs,
     firing,
+    following,
     init,
     merge,
     rows_of,
     update,
 )
 from cleanai_onnx.coverage.evidence import compute
-from cleanai_onnx.coverage.featured import Extremes
+from cleanai_onnx.coverage.featured import Extremes, Ranked
 from cleanai_onnx.coverage.importance import ImportanceState, important_layers
 from cleanai_onnx.coverage.kernels import STATE_BYTES
 from cleanai_onnx.coverage.parameters import CLEANAI_INTERVALS, Parameters
@@ -34,12 +35,22 @@ from cleanai_onnx.coverage.profiled import (
     ProfileParameters,
 )
 from cleanai_onnx.coverage.registry import METRICS, PROFILED
-from cleanai_onnx.coverage.scores import Scores, score_names, scores_of
+from cleanai_onnx.coverage.scores import (
+    ADDS,
+    RANKED_BY,
+    Scores,
+    order_free,
+    score_names,
+    scores_of,
+)
+from cleanai_onnx.coverage.stored import restored, stored
 
 __all__ = [
+    "ADDS",
     "CLEANAI_INTERVALS",
     "METRICS",
     "PROFILED",
+    "RANKED_BY",
     "STATE_BYTES",
     "UNIONS",
     "Array",
@@ -55,6 +66,7 @@ __all__ = [
     "Parameters",
     "ProfileParameters",
     "ProfiledMetric",
+    "Ranked",
     "Scores",
     "State",
     "channel_matrix",
@@ -63,11 +75,15 @@ __all__ = [
     "count_pairs",
     "covered_by_each",
     "firing",
+    "following",
     "important_layers",
     "init",
     "merge",
+    "order_free",
+    "restored",
     "rows_of",
     "score_names",
     "scores_of",
+    "stored",
     "update",
 ]

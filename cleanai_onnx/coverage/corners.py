@@ -12,11 +12,14 @@ are strict: with ≤ and ≥, every ReLU that was ever 0 in training would cover
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cleanai_onnx.container import array_in
 from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
     Items,
@@ -143,6 +146,17 @@ def compute(state: CornerState) -> tuple[Table, Table]:
     )
 
 
+def stored(state: CornerState) -> dict[str, Any]:
+    """Return the corners that were covered."""
+    return {"below": state.below, "above": state.above}
+
+
+def restored(state: CornerState, tree: Mapping[str, Any]) -> CornerState:
+    """Return the state with the corners that `stored` returned."""
+    below, above = (array_in(tree, name, np.bool_, len(state.below)) for name in ("below", "above"))
+    return replace(state, below=below, above=above)
+
+
 CORNERS = ProfiledMetric(
     metrics=(_NBC, _SNAC),
     parameters=lambda parameters: {"k": parameters.margin},
@@ -153,4 +167,6 @@ CORNERS = ProfiledMetric(
     compute=compute,
     items=items,
     covered_by_each=covered_by_each,
+    stored=stored,
+    restored=restored,
 )

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from cleanai_onnx.coverage.exact import Exact, exact_sums
 from cleanai_onnx.coverage.kernels import (
     Kernels,
     LayerState,
@@ -40,6 +41,7 @@ __all__ = [
     "count_pairs",
     "counter_names",
     "firing",
+    "following",
     "init",
     "merge",
     "rows_of",
@@ -52,10 +54,10 @@ COMMON_WIDTH = 2048
 
 
 class ViewTotals(NamedTuple):
-    """Sums over the inputs in one view: a row for each layer."""
+    """Sums over the inputs in one view, exact: a row for each layer."""
 
     counted: tuple[tuple[int, ...], ...]
-    top_sum: tuple[float, ...]
+    top_sum: tuple[Exact, ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ class State:
     has None and the views coincide. `fired` counts, for each channel of each layer, the inputs on
     which one of its units was above zero (int64, on the host). For each layer, `nan_values` counts
     the values that were not a number, and `nan_inputs` the inputs whose mean was not one.
-    `one_sequence` is False for a state merged from parts, whose `nbc` has no common bounds.
+    `before` counts the inputs of the suite that came before these and set bounds of `nbc` (see
+    `following`). `one_sequence` is False for a state merged from parts that do not follow each
+    other, whose `nbc` has no common bounds.
     """
 
     layers: tuple[LayerFacts, ...]
@@ -80,6 +84,7 @@ class State:
     channel_totals: ViewTotals
     nan_values: tuple[int, ...]
     nan_inputs: tuple[int, ...]
+    before: int = 0
     one_sequence: bool = True
 
 
@@ -157,7 +162,7 @@ def init(
     """Return the state before the first input, on `device`; it is the identity of `merge`."""
     device = device or jax.devices()[0]
     zeros = ViewTotals(
-        tuple((0,) * len(counter_names(parameters)) for _ in layers), (0.0,) * len(layers)
+        tuple((0,) * len(counter_names(parameters)) for _ in layers), (0,) * len(layers)
     )
     return State(
         layers=tuple(layers),
@@ -174,6 +179,29 @@ def init(
         channel_totals=zeros,
         nan_values=(0,) * len(layers),
         nan_inputs=(0,) * len(layers),
+    )
+
+
+def following(state: State) -> State:
+    """Return the state before the first input of a part that follows the inputs of `state`.
+
+    It knows the bounds of `nbc` as far as these inputs set them, and nothing else of them. Merged
+    with the state of what comes before, it makes one sequence.
+    """
+
+    def bounded(fresh: LayerState, used: LayerState) -> LayerState:
+        return fresh._replace(bounds=used.bounds)
+
+    device = next(iter(state.channels[0].bounds.devices()))
+    empty = init(state.layers, state.parameters, device)
+    return replace(
+        empty,
+        units=tuple(
+            None if fresh is None or used is None else bounded(fresh, used)
+            for fresh, used in zip(empty.units, state.units, strict=True)
+        ),
+        channels=tuple(map(bounded, empty.channels, state.channels)),
+        before=state.before + state.inputs,
     )
 
 
@@ -198,7 +226,8 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     """
     kernels = kernels_for(state.parameters)
     rows = np.int32(valid)
-    bound_rows = np.int32(min(max(state.parameters.bounds_from - state.inputs, 0), valid))
+    seen = state.before + state.inputs
+    bound_rows = np.int32(min(max(state.parameters.bounds_from - seen, 0), valid))
     flat = [a if a.ndim == 2 else a.reshape(a.shape[0], -1) for a in activations]
     units, channels = list(state.units), []
     # What each kernel found of each input: counts and sums, and which channels fired.
@@ -317,8 +346,8 @@ def channel_matrix(
 
 def _added(totals: ViewTotals, figures: InputFigures, view: View) -> ViewTotals:
     counted = figures.counts[view].sum(axis=0, dtype=np.int64).tolist()
-    top_sum = figures.top_sum[view].sum(axis=0, dtype=np.float64).tolist()
-    return _merged_totals(totals, ViewTotals(tuple(map(tuple, counted)), tuple(top_sum)))
+    top_sum = exact_sums(figures.top_sum[view])
+    return _merged_totals(totals, ViewTotals(tuple(map(tuple, counted)), top_sum))
 
 
 def _sums(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
@@ -369,7 +398,8 @@ def merge(a: State, b: State) -> State:
     """Return the state of both suites together.
 
     Associative and commutative, with `init` as identity, for every metric whose card says that it
-    is mergeable. Pair metrics are not part of the state; `nbc` is dropped from a merged state.
+    is mergeable. Pair metrics are not part of the state; `nbc` is dropped from a merged state,
+    unless `b` is of a part that was `following` that of `a`.
 
     Raises
     ------
@@ -379,7 +409,7 @@ def merge(a: State, b: State) -> State:
     if a.layers != b.layers or a.parameters != b.parameters:
         raise ValueError("states of different layers or parameters cannot be merged")
     if not (a.inputs and b.inputs):
-        return a if a.inputs else b
+        return a if a.inputs or not b.inputs else b
     kernels = kernels_for(a.parameters)
     return replace(
         a,
@@ -394,8 +424,13 @@ def merge(a: State, b: State) -> State:
         channel_totals=_merged_totals(a.channel_totals, b.channel_totals),
         nan_values=_sums(a.nan_values, b.nan_values),
         nan_inputs=_sums(a.nan_inputs, b.nan_inputs),
-        one_sequence=False,
+        one_sequence=a.one_sequence and b.one_sequence and _follows(a, b),
     )
+
+
+def _follows(a: State, b: State) -> bool:
+    """Return whether the inputs of `b` were measured with the bounds that those of `a` set."""
+    return b.before >= min(a.before + a.inputs, a.parameters.bounds_from)
 
 
 def _merged_totals(a: ViewTotals, b: ViewTotals) -> ViewTotals:

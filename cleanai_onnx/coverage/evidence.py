@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from cleanai_onnx.coverage.engine import PairEvidence, State, channel_state, counter_names
+from cleanai_onnx.coverage.exact import rounded
 from cleanai_onnx.coverage.kernels import SELECTED_BIT, LayerState
 from cleanai_onnx.coverage.metric import BOTH_VIEWS, Evidence, LayerEvidence, UnitState
 from cleanai_onnx.coverage.parameters import Parameters
@@ -31,7 +32,8 @@ def compute(
     return tuple(
         metric.table(view, of_view[view][metric.id], state.parameters)
         for metric in METRICS.values()
-        if state.one_sequence or metric.card.mergeable
+        # What a pair is compared in is no part of the state, and does not care how it came about.
+        if state.one_sequence or metric.card.mergeable or metric.card.scope == "pair"
         for view in metric.views
     )
 
@@ -63,17 +65,19 @@ def _evidence(
                 if owner == metric
             ),
             covered=covered[index].get(metric, 0),
-            top_sum=totals.top_sum[index],
+            top_sum=rounded(totals.top_sum[index]),
             bound_low=float(arrays[index].bounds[0, 0]),
             bound_high=float(arrays[index].bounds[0, 1]),
             complete=complete[index],
         )
 
+    after_bounds = state.before + state.inputs - state.parameters.bounds_from
+    after_bounds = min(max(after_bounds, 0), state.inputs)
     of_pair = None if pair is None else (pair.units if view == "unit" else pair.channels)
     return {
         metric: Evidence(
             inputs=state.inputs,
-            after_bounds=max(state.inputs - state.parameters.bounds_from, 0),
+            after_bounds=after_bounds,
             layers=tuple(of_layer(metric, index) for index in range(len(state.layers))),
             pair=of_pair,
             pair_names=None if pair is None else pair.names,

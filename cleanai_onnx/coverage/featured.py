@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,14 +50,23 @@ class Extremes:
             score = float(scores.model[row, self._column])
             if np.isnan(score):
                 continue
-            for heap, key in ((self._low, -score), (self._high, score)):
-                if len(heap) < self._count or (key, -index) > heap[0][:2]:
-                    ranked = Ranked(
-                        score, index, name, scores.model[row].copy(), scores.layers[row].copy()
-                    )
-                    heapq.heappush(heap, (key, -index, ranked))
-                    if len(heap) > self._count:
-                        heapq.heappop(heap)
+            model, layers = scores.model[row], scores.layers[row]
+            self.offer(Ranked(score, index, name, model, layers))
+
+    def offer(self, ranked: Ranked) -> None:
+        """Keep an image if it is among those with the lowest or the highest scores."""
+        for heap, key in ((self._low, -ranked.score), (self._high, ranked.score)):
+            if len(heap) < self._count or (key, -ranked.index) > heap[0][:2]:
+                # Copies: a row would keep the scores of its whole batch for as long as it is kept.
+                own = replace(ranked, model=ranked.model.copy(), layers=ranked.layers.copy())
+                heapq.heappush(heap, (key, -ranked.index, own))
+                if len(heap) > self._count:
+                    heapq.heappop(heap)
+
+    @property
+    def kept(self) -> tuple[Ranked, ...]:
+        """The images that are kept; offered to another object, they are kept there."""
+        return tuple({image.index: image for *_, image in (*self._low, *self._high)}.values())
 
     def ranked(self) -> list[tuple[str, Ranked]]:
         """Return (role, image), the lowest first and then the highest, none of them twice."""

@@ -10,11 +10,14 @@ input covers the combination of the clusters whose centroids are nearest to its 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cleanai_onnx.container import UnfitError, array_in, list_in, whole_in
 from cleanai_onnx.coverage.combinations import combinations_of, require_few
 from cleanai_onnx.coverage.importance_classes import (
     BY_CLASS,
@@ -351,6 +354,44 @@ def named_parameters(parameters: ProfileParameters) -> dict[str, object]:
     return {"m": list(parameters.important), "clusters": f"{low} to {high}"}
 
 
+def stored(state: ImportanceState) -> dict[str, Any]:
+    """Return the combinations that were covered."""
+    return {
+        "covered": [subject.covered for subject in state.subjects],
+        "covered by class": [subject.covered for subject in state.by_class],
+        "images by class": [subject.images for subject in state.by_class],
+    }
+
+
+def restored(state: ImportanceState, tree: Mapping[str, Any]) -> ImportanceState:
+    """Return the state with the combinations that `stored` returned."""
+    covered = list_in(tree, "covered", len(state.subjects))
+    by_class = list_in(tree, "covered by class", len(state.by_class))
+    images = list_in(tree, "images by class", len(state.by_class))
+    return replace(
+        state,
+        subjects=tuple(
+            replace(subject, covered=_restored(one, math.prod(subject.sizes)))
+            for subject, one in zip(state.subjects, covered, strict=True)
+        ),
+        by_class=tuple(
+            replace(
+                subject,
+                covered=_restored(one, subject.combinations),
+                images=whole_in({"images": count}, "images"),
+            )
+            for subject, one, count in zip(state.by_class, by_class, images, strict=True)
+        ),
+    )
+
+
+def _restored(numbers: Any, combinations: int) -> npt.NDArray[np.int64]:
+    found = array_in({"combinations": numbers}, "combinations", np.int64, None)
+    if (found[1:] <= found[:-1]).any() or (found < 0).any() or (found >= combinations).any():
+        raise UnfitError("its combinations are none of those that there are")
+    return found
+
+
 IMPORTANCE = ProfiledMetric(
     metrics=(_IDC, _NEURONS, BY_CLASS, COMPAT),
     parameters=named_parameters,
@@ -361,4 +402,6 @@ IMPORTANCE = ProfiledMetric(
     compute=compute,
     items=items,
     covered_by_each=covered_by_each,
+    stored=stored,
+    restored=restored,
 )

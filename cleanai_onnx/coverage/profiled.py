@@ -261,6 +261,11 @@ class ProfiledMetric:
     covered_by_each : callable
         ``(state, observed) -> {metric: (Items, ...)}``: the items, of each part, that each input
         covers.
+    stored : callable
+        ``(state) -> tree``: what `update` has changed, for `cleanai_onnx.container`.
+    restored : callable
+        ``(state, tree) -> state``: that of `init` with what `stored` returned; raises UnfitError if
+        it does not fit.
     """
 
     metrics: tuple[Definition, ...]
@@ -272,6 +277,8 @@ class ProfiledMetric:
     compute: Callable[[Any], Sequence[Table]]
     items: Callable[[Any], Mapping[str, tuple[int, ...]]]
     covered_by_each: Callable[[Any, Observed], Mapping[str, tuple[Items, ...]]]
+    stored: Callable[[Any], dict[str, Any]]
+    restored: Callable[[Any, Mapping[str, Any]], Any]
 
 
 def rows_of_flags(flags: npt.NDArray[np.bool_]) -> Items:

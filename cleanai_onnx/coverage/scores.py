@@ -17,10 +17,12 @@ from cleanai_onnx.coverage.metric import BOTH_VIEWS
 from cleanai_onnx.coverage.parameters import Parameters
 from cleanai_onnx.result import LayerFacts, View
 
-__all__ = ["Scores", "score_names", "scores_of"]
+__all__ = ["ADDS", "RANKED_BY", "Scores", "order_free", "score_names", "scores_of"]
 
 RANKED_BY = "nc/unit"
 """The score that ranks images in the report."""
+ADDS = "adds "
+"""How the names of scores begin that say what an image covers and none before it did."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ def score_names(parameters: Parameters) -> tuple[str, ...]:
         for metric, number in counter_names(parameters)
     ]
     return tuple(f"{name}/{view}" for view in BOTH_VIEWS for name in (*counters, "tknc"))
+
+
+def order_free(name: str, *, bounded: bool = False) -> bool:
+    """Return whether a score is of its image alone, whatever came before it.
+
+    `bounded` says that the bounds of `nbc` are known, whatever came before.
+    """
+    return not name.startswith(ADDS if bounded else (ADDS, "nbc/"))
 
 
 def scores_of(

@@ -11,11 +11,14 @@ The state is one bit for each section: 2.8 MB for the 22,720 channels of a ResNe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cleanai_onnx.container import UnfitError, array_in
 from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
     Items,
@@ -190,6 +193,20 @@ def compute(state: SectionState) -> tuple[Table]:
     return (_KMNC.table(learnt.view, {"k": k}, TableBody(columns, rows, total)),)
 
 
+def stored(state: SectionState) -> dict[str, Any]:
+    """Return the sections that were covered."""
+    return {"hit": state.hit, "outside": state.outside}
+
+
+def restored(state: SectionState, tree: Mapping[str, Any]) -> SectionState:
+    """Return the state with the sections that `stored` returned."""
+    hit = array_in(tree, "hit", np.uint8, *state.hit.shape)
+    unused = -state.sections % 8
+    if unused and (hit[:, -1] >> (8 - unused)).any():
+        raise UnfitError("more sections are covered than there are")
+    return replace(state, hit=hit, outside=array_in(tree, "outside", np.int64, len(hit)))
+
+
 SECTIONS = ProfiledMetric(
     metrics=(_KMNC,),
     parameters=lambda parameters: {"k": parameters.sections},
@@ -200,4 +217,6 @@ SECTIONS = ProfiledMetric(
     compute=compute,
     items=items,
     covered_by_each=covered_by_each,
+    stored=stored,
+    restored=restored,
 )

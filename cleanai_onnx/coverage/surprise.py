@@ -10,14 +10,15 @@ equal buckets from 0 to an upper bound, those that the surprise of one of its in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from cleanai_onnx.container import UnfitError, array_in, list_in, whole_in
 from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
     Items,
@@ -439,6 +440,68 @@ def named_parameters(parameters: ProfileParameters) -> dict[str, object]:
     return {"n": parameters.surprise_buckets, "U": list(parameters.surprise_bounds)}
 
 
+def stored(state: SurpriseState) -> dict[str, Any]:
+    """Return the summaries and the buckets."""
+    return {
+        "summaries": [
+            {
+                "counts": [one.inputs, one.finite, one.infinite],
+                "extrema": np.array([one.low, one.high], np.float64),
+                "total": list(one.total.as_integer_ratio()),
+            }
+            for of_layer in state.summaries
+            for one in of_layer
+        ],
+        "buckets": [
+            {"hit": one.hit, "outside": [one.below, one.above]}
+            for of_layer in state.buckets
+            for one in of_layer
+        ],
+    }
+
+
+def restored(state: SurpriseState, tree: Mapping[str, Any]) -> SurpriseState:
+    """Return the state with the summaries and buckets that `stored` returned."""
+    layers, count = len(state.subjects), state.parameters.surprise_buckets
+    of_figures = iter(list_in(tree, "summaries", layers * len(_EACH)))
+    of_coverages = iter(list_in(tree, "buckets", 2 * layers))
+    return replace(
+        state,
+        summaries=tuple(
+            tuple(_restored_summary(next(of_figures)) for _ in _EACH) for _ in range(layers)
+        ),
+        buckets=tuple(
+            (
+                _restored_buckets(next(of_coverages), count),
+                _restored_buckets(next(of_coverages), count),
+            )
+            for _ in range(layers)
+        ),
+    )
+
+
+def _restored_summary(tree: Any) -> Summary:
+    if not isinstance(tree, dict):
+        raise UnfitError("a summary of surprise is missing")
+    inputs, finite, infinite = _wholes(tree, "counts", 3)
+    low, high = array_in(tree, "extrema", np.float64, 2).tolist()
+    top, bottom = list_in(tree, "total", 2)
+    if not isinstance(top, int):
+        raise UnfitError("a sum of surprise is no number")
+    total = Fraction(top, whole_in({"denominator": bottom}, "denominator", 1))
+    return Summary(inputs, finite, infinite, low, high, total)
+
+
+def _restored_buckets(tree: Any, count: int) -> Buckets:
+    if not isinstance(tree, dict):
+        raise UnfitError("buckets of surprise are missing")
+    return Buckets(array_in(tree, "hit", np.bool_, count), *_wholes(tree, "outside", 2))
+
+
+def _wholes(tree: Mapping[str, Any], name: str, length: int) -> list[int]:
+    return [whole_in({name: value}, name) for value in list_in(tree, name, length)]
+
+
 SURPRISE = ProfiledMetric(
     metrics=(_LSC, _DSC, *_EACH),
     parameters=named_parameters,
@@ -449,4 +512,6 @@ SURPRISE = ProfiledMetric(
     compute=compute,
     items=items,
     covered_by_each=covered_by_each,
+    stored=stored,
+    restored=restored,
 )

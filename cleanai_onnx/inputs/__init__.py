@@ -14,9 +14,16 @@ from cleanai_onnx.inputs.preprocessing import (
 from cleanai_onnx.inputs.presets import PRESETS
 from cleanai_onnx.inputs.resolution import ResolvedPreprocessing, resolve_preprocessing
 from cleanai_onnx.inputs.sidecars import METADATA_KEY
-from cleanai_onnx.inputs.streaming import Batch, BatchStream, aligned_empty, stream
+from cleanai_onnx.inputs.streaming import (
+    Batch,
+    BatchStream,
+    NoneUsableError,
+    Position,
+    aligned_empty,
+    stream,
+)
 from cleanai_onnx.inputs.suite import Suite
-from cleanai_onnx.inputs.thumbnails import thumbnail
+from cleanai_onnx.inputs.thumbnails import thumbnail, thumbnail_if_any
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -28,6 +35,8 @@ __all__ = [
     "Batch",
     "BatchStream",
     "Manifest",
+    "NoneUsableError",
+    "Position",
     "Preprocessing",
     "ResolvedPreprocessing",
     "Suite",
@@ -40,5 +49,6 @@ __all__ = [
     "resolve_preprocessing",
     "stream",
     "thumbnail",
+    "thumbnail_if_any",
     "value_range",
 ]

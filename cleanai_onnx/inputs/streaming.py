@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from cleanai_onnx.inputs.preprocessing import Preprocessing, Unchanged, WrongSiz
 from cleanai_onnx.inputs.suite import Suite
 from cleanai_onnx.result import SkippedImage
 
-__all__ = ["Batch", "BatchStream", "aligned_empty", "stream"]
+__all__ = ["Batch", "BatchStream", "NoneUsableError", "Position", "aligned_empty", "stream"]
 
 _ALIGNMENT = 64
 _MOST_THREADS = 8
@@ -63,6 +63,22 @@ class Batch:
     hashes: tuple[str, ...] = ()
 
 
+class NoneUsableError(ImageError):
+    """No image of a suite can be used; `skipped` says why."""
+
+    def __init__(self, text: str, skipped: tuple[SkippedImage, ...]) -> None:
+        super().__init__(text)
+        self.skipped = skipped
+
+
+class Position(NamedTuple):
+    """How far a suite was streamed: the next index, and what became of the images before it."""
+
+    next: int
+    used: int
+    skipped: tuple[SkippedImage, ...]
+
+
 def stream(
     suite: Suite,
     preprocessing: Preprocessing | Unchanged,
@@ -74,6 +90,7 @@ def stream(
     max_pixels: int = MAX_PIXELS,
     into: Callable[[], npt.NDArray[Any]] | None = None,
     hashing: bool = False,
+    start: Position | None = None,
 ) -> BatchStream:
     """Start to decode a suite and return its batches, all of `batch_size` rows.
 
@@ -98,6 +115,8 @@ def stream(
         again. None: a new array for each batch, aligned to 64 bytes.
     hashing
         Whether to hash what the images are read from, while it is read.
+    start
+        Go on from there; with the same batch size, the batches are those that would have followed.
 
     Raises
     ------
@@ -114,7 +133,16 @@ def stream(
     if (suite.kind == "ready") != isinstance(preprocessing, Unchanged):
         raise UsageError("Arrays that are ready take no preprocessing, and other images need it.")
     return BatchStream(
-        suite, preprocessing, batch_size, threads, strict, ahead, max_pixels, into, hashing
+        suite,
+        preprocessing,
+        batch_size,
+        threads,
+        strict,
+        ahead,
+        max_pixels,
+        into,
+        hashing,
+        start or Position(0, 0, suite.unreadable),
     )
 
 
@@ -142,10 +170,11 @@ class BatchStream(Iterator[Batch]):
         max_pixels: int,
         into: Callable[[], npt.NDArray[Any]] | None,
         hashing: bool,
+        start: Position,
     ) -> None:
         self.suite = suite
         self.batch_size = batch_size
-        self.used = 0
+        self.used = start.used
         self._preprocessing = preprocessing
         self._strict = strict
         self._max_pixels = max_pixels
@@ -153,8 +182,8 @@ class BatchStream(Iterator[Batch]):
         self._dtype = np.dtype(preprocessing.dtype)
         self._into = into
         self._hashing = hashing
-        self._skipped = list(suite.unreadable)
-        self._next = 0  # the next index to decode
+        self._skipped = list(start.skipped)
+        self._next = start.next  # the next index to decode
         self._waiting: deque[Future[Item]] = deque()
         self._closed = False
         if threads is None:
@@ -176,6 +205,11 @@ class BatchStream(Iterator[Batch]):
     def skipped(self) -> tuple[SkippedImage, ...]:
         """The images skipped so far, in the order of the suite, with the reasons."""
         return tuple(self._skipped)
+
+    @property
+    def position(self) -> Position:
+        """How far the batches that were returned go."""
+        return Position(self._next - len(self._waiting), self.used, self.skipped)
 
     def __iter__(self) -> Self:
         return self
@@ -283,13 +317,13 @@ class BatchStream(Iterator[Batch]):
     def _none_usable(self) -> ImageError:
         count = len(self.suite)
         if not self._skipped:
-            return ImageError(f"{self.suite.source} holds no images.")
+            return NoneUsableError(f"{self.suite.source} holds no images.", ())
         first = self._skipped[-count] if count else self._skipped[0]
         if count == 1:
             none = f"The only image of {self.suite.source} cannot be used"
         else:
             none = f"None of the {count:,} images of {self.suite.source} can be used"
-        return ImageError(f"{none}; '{first.path}': {first.reason}.")
+        return NoneUsableError(f"{none}; '{first.path}': {first.reason}.", self.skipped)
 
 
 def _load(

@@ -99,6 +99,23 @@ class Suite:
             row = np.moveaxis(row, 0, -1)
         return row[..., 0] if row.ndim == 3 and row.shape[-1] == 1 else row
 
+    @property
+    def folder(self) -> str:
+        """The folder that names are relative to; empty where images are in something else."""
+        return os.path.abspath(self.root) if self.kind == "files" and self.store is None else ""
+
+    def called(self, text: str) -> list[int]:
+        """Return the indexes of the items called `text`: the name, or the end of the path."""
+        # As the report prints the name, or as the file system has it.
+        spellings = {text, shown(text)}
+        exact = [index for index, name in enumerate(self.names) if name in spellings]
+        # The folder that all names are relative to may be the last part of what was given.
+        lead = f"{shown(self.folder)}/"
+        ends = tuple(f"/{spelling}" for spelling in spellings)
+        return exact or [
+            index for index, name in enumerate(self.names) if f"{lead}{name}".endswith(ends)
+        ]
+
     def find(self, text: str) -> int:
         """Return the index of the item called `text`: its name, or the end of its path.
 
@@ -107,12 +124,7 @@ class Suite:
         UsageError
             If no item, or more than one, is called that.
         """
-        names = self.names
-        # As the report prints the name, or as the file system has it.
-        spellings = {text, shown(text)}
-        exact = [index for index, name in enumerate(names) if name in spellings]
-        ends = tuple(f"/{spelling}" for spelling in spellings)
-        matches = exact or [index for index, name in enumerate(names) if name.endswith(ends)]
+        names, matches = self.names, self.called(text)
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -144,6 +156,14 @@ class Suite:
         if limit >= len(self):
             return self
         return self.subset(sample(len(self), limit, seed))
+
+    def shard(self, first: int, last: int) -> Suite:
+        """Return a suite of the items from `first` to before `last`.
+
+        Folders that could not be listed are those of the first shard.
+        """
+        part = self.subset(range(first, last))
+        return part if first == 0 else replace(part, unreadable=())
 
     def subset(self, indexes: Sequence[int]) -> Suite:
         """Return a suite of the items at `indexes`, in that order."""

@@ -1,23 +1,21 @@
-"""A profile as a file: a zip of ``.npy`` arrays (numpy reads it as an .npz) and its facts as JSON.
-
-Nothing in it is code: arrays are read without pickle, each is checked against what the facts say of
-it, nothing is compressed (so that no file needs more memory than it is long), and a file that does
-not fit is refused.
-"""
+"""A profile as a file: its arrays, and its facts as JSON; see `cleanai_onnx.container`."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cleanai_onnx import container
+from cleanai_onnx.container import UnfitError
 from cleanai_onnx.errors import UsageError
-from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.profiles.profile import Profile, Relevance
 from cleanai_onnx.profiles.sample import Sample
@@ -25,11 +23,10 @@ from cleanai_onnx.report.destination import replace_file
 from cleanai_onnx.report.json import record_from, text_of
 from cleanai_onnx.result import PROFILE_FORMAT_VERSION, ProfileFacts
 
-__all__ = ["load", "save"]
+__all__ = ["FACTS", "content", "digest", "load", "loaded", "save"]
 
 FACTS = "profile.json"
-LONGEST_FACTS = 2**26
-"""Bytes; the facts of a model with many thousands of layers are far shorter."""
+REMEDY = "make one with `cleanai-onnx profile`"
 
 
 def save(profile: Profile, path: str | Path) -> Path:
@@ -40,19 +37,23 @@ def save(profile: Profile, path: str | Path) -> Path:
     OutputError
         If the file cannot be written there.
     """
+    return replace_file(path, content(profile), "--out")
+
+
+def content(profile: Profile) -> bytes:
+    """Return a profile as the bytes of its file."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _add(archive, FACTS, text_of(profile.facts).encode("utf-8"))
+        container.add(archive, FACTS, text_of(profile.facts).encode("utf-8"))
         for name, array in _arrays(profile):
-            content = io.BytesIO()
-            np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
-            _add(archive, f"{name}.npy", content.getvalue())
-    return replace_file(path, file.getvalue(), "--out")
+            container.add_array(archive, name, array)
+    return file.getvalue()
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    # A date of its own, so that the same profile gives the same bytes.
-    archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+def digest(profile: Profile) -> str:
+    """Return a SHA-256 of what was learnt, whenever and with whatever versions that was done."""
+    timeless = replace(profile, facts=replace(profile.facts, started="", versions={}))
+    return hashlib.sha256(content(timeless)).hexdigest()
 
 
 def _arrays(profile: Profile) -> Iterator[tuple[str, npt.NDArray[Any]]]:
@@ -76,47 +77,34 @@ def load(path: str | Path) -> Profile:
     UsageError
         If the file is missing, broken, no profile, or of a newer version than this program knows.
     """
-    name = shown(str(path))
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _read(archive)
-    except _UnfitError as unfit:
-        raise UsageError(f"{name} is no usable profile: {unfit}.") from None
-    except OSError as error:
-        raise UsageError(f"cannot read the profile {name}: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, NotImplementedError) as error:
-        raise UsageError(
-            f"{name} is no profile, or a broken one ({shown(str(error), 120)}): make one with "
-            "`cleanai-onnx profile`."
-        ) from error
+    with container.opened(path, "profile", REMEDY, _refused) as archive:
+        return _read(archive)
 
 
-class _UnfitError(Exception):
-    """What does not fit; the text is a part of a sentence."""
+def _refused(sentence: str) -> UsageError:
+    return UsageError(sentence)
+
+
+def loaded(content: bytes) -> Profile:
+    """Read a profile that is part of another file, inside `container.opened`."""
+    with container.inside(content) as archive:
+        return _read(archive)
 
 
 def _read(archive: zipfile.ZipFile) -> Profile:
-    if FACTS not in archive.namelist():
-        raise _UnfitError(f"it has no {FACTS}")
-    if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-        raise _UnfitError("its members are compressed")
-    if archive.getinfo(FACTS).file_size > LONGEST_FACTS:
-        raise _UnfitError(f"its {FACTS} is too long")
+    text = container.read_text(archive, FACTS)
     try:
-        facts = record_from(
-            ProfileFacts, archive.read(FACTS).decode("utf-8"), PROFILE_FORMAT_VERSION
-        )
+        facts = record_from(ProfileFacts, text, PROFILE_FORMAT_VERSION)
     except UsageError as error:
-        raise _UnfitError(str(error)) from None
+        raise UnfitError(str(error)) from None
     sizes = {layer.name: layer.channels for layer in facts.layers}
     if any(layer not in sizes for layer in facts.traced) or facts.classes in (0, 1):
-        raise _UnfitError("its facts contradict each other")
+        raise UnfitError("its facts contradict each other")
     neurons = sum(layer.size(facts.view) for layer in facts.layers)
     rows = min(facts.images, facts.traces)
 
     def array(name: str, dtype: Any, *shape: int) -> npt.NDArray[Any]:
-        with archive.open(f"{name}.npy") as member:
-            return _array(member, name, np.dtype(dtype), shape)
+        return container.read_array(archive, name, dtype, shape)
 
     moments = Moments(
         array("count", np.int64, neurons),
@@ -149,20 +137,3 @@ def _read(archive: zipfile.ZipFile) -> Profile:
             },
         )
     return Profile(facts, moments, sample, relevance)
-
-
-def _array(
-    member: IO[bytes], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> npt.NDArray[Any]:
-    version = np.lib.format.read_magic(member)
-    if version != (1, 0):
-        raise _UnfitError(f"its array {name} has an unknown format")
-    found, fortran, kind = np.lib.format.read_array_header_1_0(member)
-    if found != shape or kind != dtype or fortran:
-        raise _UnfitError(
-            f"its array {name} is {kind} {list(found)} where {dtype} {list(shape)} is wanted"
-        )
-    data = member.read()
-    if len(data) != dtype.itemsize * int(np.prod(shape, dtype=object)):
-        raise _UnfitError(f"its array {name} is cut short")
-    return np.frombuffer(data, dtype).reshape(shape)

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -22,6 +22,7 @@ __all__ = [
     "discard_unfinished",
     "explained",
     "replace_file",
+    "when_in_place",
 ]
 
 _REASONS = {
@@ -114,6 +115,7 @@ class _Group:
 
     def __init__(self) -> None:
         self.files: list[Pending] = []
+        self.then: list[Callable[[], None]] = []
         self.decided = False
 
 
@@ -142,10 +144,21 @@ def all_or_nothing() -> Iterator[None]:
                 pending.place_now()
             except OSError as error:
                 raise explained(pending.path, error, pending.flag) from error
+        for action in group.then:
+            action()
     finally:
         _GROUP.reset(token)
         for pending in group.files:
             pending.remove()
+
+
+def when_in_place(action: Callable[[], None]) -> None:
+    """Do something once the files of `all_or_nothing` are in their places; outside of it, now."""
+    group = _GROUP.get()
+    if group is None:
+        action()
+    else:
+        group.then.append(action)
 
 
 def discard_unfinished() -> None:

@@ -82,6 +82,11 @@ class GrowingFolder:
         except OSError as error:
             raise self._failed(error) from error
 
+    @property
+    def path(self) -> Path:
+        """Where the files lie until the folder is finished or discarded."""
+        return self._folder()
+
     def _folder(self) -> Path:
         if self._pending is None:
             raise ValueError("the folder is finished or discarded")

@@ -295,6 +295,10 @@ def _decode(hint: Any, node: object, where: str) -> Any:
         raise _UnfitError(f"{where} is not true or false")
     if hint is int:
         return _expected(node, int, "a whole number", where)
+    if hint is bool:
+        if isinstance(node, bool):
+            return node
+        raise _UnfitError(f"{where} is not true or false")
     return _expected(node, str, "text", where)
 
 

@@ -250,6 +250,13 @@ def on_device(device: Any) -> AbstractContextManager[Any]:
     return jax.default_device(device)
 
 
+def host() -> Any:
+    """Return the device of JAX that is the processor."""
+    import jax
+
+    return jax.devices("cpu")[0]
+
+
 def aligned_zeros(shape: tuple[int, int]) -> np.ndarray:
     """Return float32 zeros at an address from which JAX takes over memory without a copy."""
     size = 4 * shape[0] * shape[1]

@@ -12,10 +12,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cleanai_onnx.errors import ImageError, UsageError
-from cleanai_onnx.inputs import Preprocessing, Unchanged, aligned_empty, discover, stream
+from cleanai_onnx.inputs import (
+    BatchStream,
+    Position,
+    Preprocessing,
+    Unchanged,
+    aligned_empty,
+    discover,
+    stream,
+)
 from cleanai_onnx.inputs import streaming as streaming_module
 from cleanai_onnx.inputs.suite import Suite
 from cleanai_onnx.result import SkippedImage
+from tests.cli.material import images
 
 HOW = Preprocessing((4, 4), "gray", 1.0)
 
@@ -274,3 +283,26 @@ def test_aligned_arrays_of_any_shape(shape: list[int]) -> None:
     assert array.shape == tuple(shape)
     assert array.flags.c_contiguous and array.flags.writeable
     assert array.size == 0 or array.ctypes.data % 64 == 0
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_going_on_from_a_position_gives_the_batches_that_follow(
+    threads: int, tmp_path: Path
+) -> None:
+    images(tmp_path / "suite", 11, (4, 4))
+    for number in (2, 9):
+        (tmp_path / "suite" / f"i{number}.png").write_bytes(b"no image")
+    suite = discover(tmp_path / "suite")
+
+    def streamed(start: Position | None = None) -> BatchStream:
+        return stream(suite, HOW, 3, threads=threads, start=start)
+
+    whole = streamed()
+    seen = [(batch.indexes, batch.data.tobytes(), whole.position) for batch in whole]
+    assert [indexes for indexes, *_ in seen] == [(0, 1, 3), (4, 5, 6), (7, 8, 10)]
+    assert seen[-1][2] == Position(11, 9, whole.skipped)
+    for place, (*_, position) in enumerate(seen):
+        rest = streamed(position)
+        found = [(batch.indexes, batch.data.tobytes(), rest.position) for batch in rest]
+        assert found == seen[place + 1 :]
+        assert rest.skipped == whole.skipped and rest.used == 9

@@ -102,7 +102,17 @@ def test_merging_nothing_with_nothing_is_nothing() -> None:
 def test_what_cannot_be_merged_is_left_out_of_a_merged_state() -> None:
     arrays = [activations(np.random.default_rng(1), of.shape, "any", 4) for of in TINY]
     merged = coverage.merge(part(arrays, 0, 2), part(arrays, 2, 4))
-    assert {table.metric for table in coverage.compute(merged)} == set(MERGEABLE)
+    tables = coverage.compute(merged)
+    pairs = {metric for metric in ALL if METRICS[metric].card.scope == "pair"}
+    assert {table.metric for table in tables} == set(MERGEABLE) | pairs
+    # A pair is no part of the state: it is compared anew, if it is there.
+    assert all(not table.rows for table in tables if table.metric in pairs)
+    compared = coverage.compute(merged, pair_of(merged, arrays, 0, 1))
+    whole = coverage.compute(part(arrays, 0, 4), pair_of(merged, arrays, 0, 1))
+    for metric in pairs:
+        assert [one for one in compared if one.metric == metric] == [
+            one for one in whole if one.metric == metric
+        ]
     assert {table.metric for table in coverage.compute(part(arrays, 0, 4))} == set(ALL)
 
 

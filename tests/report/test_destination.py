@@ -15,6 +15,7 @@ from cleanai_onnx.report.destination import (
     check_destination,
     discard_unfinished,
     replace_file,
+    when_in_place,
 )
 
 
@@ -240,6 +241,33 @@ class TestAllOrNothing:
             pass
         replace_file(tmp_path / "a", b"a")
         assert left_over(tmp_path) == ["a"]
+
+
+class TestWhenInPlace:
+    def test_after_the_files_of_a_group(self, tmp_path: Path) -> None:
+        seen: list[list[str]] = []
+        with all_or_nothing():
+            when_in_place(lambda: seen.append(left_over(tmp_path)))
+            replace_file(tmp_path / "a", b"a")
+            assert seen == []
+        assert seen == [["a"]]
+
+    def test_never_where_the_group_is_not_placed(self, tmp_path: Path) -> None:
+        seen: list[int] = []
+
+        def fail() -> None:
+            with all_or_nothing():
+                when_in_place(lambda: seen.append(1))
+                raise ValueError
+
+        with pytest.raises(ValueError):
+            fail()
+        assert seen == []
+
+    def test_at_once_outside_of_a_group(self) -> None:
+        seen: list[int] = []
+        when_in_place(lambda: seen.append(1))
+        assert seen == [1]
 
 
 def test_a_process_that_ends_without_unwinding_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""The main job, spread over processes: from a suite to the `Result` of one process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cleanai_onnx import inputs
+from cleanai_onnx.analyzer import Analyzer
+from cleanai_onnx.combining import write_image_tables
+from cleanai_onnx.feeding import Progress
+from cleanai_onnx.profiles import Profile
+from cleanai_onnx.profiles.storage import content as profile_content
+from cleanai_onnx.provenance import configuration_sha256
+from cleanai_onnx.report.folder import GrowingFolder
+from cleanai_onnx.result import ImageFacts, Result
+from cleanai_onnx.shard import Job
+from cleanai_onnx.spreading import measure_spread, threads_of_each
+from cleanai_onnx.states.images import list_images
+from cleanai_onnx.states.storage import save as save_state
+
+__all__ = ["analyze_spread"]
+
+
+def analyze_spread(
+    analyzer: Analyzer,
+    suite: inputs.Suite,
+    resolved: inputs.ResolvedPreprocessing,
+    workers: int,
+    *,
+    asked: Mapping[str, Any],
+    pair: tuple[int | None, int | None] | None,
+    profile: Profile | None,
+    options: Mapping[str, Any],
+    explained: Callable[[Result], Result],
+    progress: Progress | None,
+) -> Result:
+    """Measure a suite with several processes, write what is to be written, and return the result.
+
+    Parameters
+    ----------
+    analyzer
+        Of the model. It measures nothing; it says how many images are run at once.
+    suite, resolved
+        The images, and how they become inputs.
+    workers
+    asked
+        Arguments of `cleanai_onnx.analyze`, by name.
+    pair
+        Positions of the images that the pair metrics compare.
+    profile
+    options
+        Of the run, for the report.
+    explained
+        Adds heat maps of relevance to a result.
+    progress
+        See `cleanai_onnx.analyze`.
+    """
+    analyzer.prepare(resolved.preprocessing.item_shape, most=len(suite))
+    done = None if progress is None else progress(len(suite))
+    folder = GrowingFolder(Path(tempfile.gettempdir(), "cleanai-onnx-workers"))
+    try:
+        with folder.failing():
+            profile_file = None
+            if profile is not None:
+                profile_file = folder.path / "profile"
+                profile_file.write_bytes(profile_content(profile))
+        job = Job(
+            **{name: asked[name] for name in ("images", "limit", "seed", "strict")},
+            model=analyzer.source,
+            first=0,
+            last=len(suite),
+            found=len(suite),
+            becoming={name: asked[name] for name in _BECOMING},
+            running={name: asked[name] for name in _RUNNING}
+            | {
+                "batch_size": analyzer.batch_size,
+                "threads": asked["threads"] or threads_of_each(workers),
+            },
+            measuring={name: asked[name] for name in _MEASURING},
+            pair=pair,
+            profile=profile_file,
+            folder=folder.path,
+            state=folder.path / "state",
+        )
+        with analyzer.record.phase("workers"):
+            part, skipped = measure_spread(
+                job, workers, done, suite.name, allow_partial=asked["allow_partial"]
+            )
+        manifest = inputs.Manifest()
+        list_images(manifest, part.images)
+        table = asked["per_image"]
+        result = replace(
+            part.result,
+            images=ImageFacts(
+                source=suite.source,
+                found=suite.found,
+                used=part.state.inputs,
+                skipped=skipped,
+                per_image_table=None if table is None else Path(table).name,
+                manifest_sha256=manifest.sha256(suite.full_name),
+            ),
+        )
+        write_image_tables(part, table, asked["per_layer"])
+        result = explained(result)
+        used = {**analyzer.options, **options, "workers": workers}
+        result = replace(
+            result,
+            run=replace(
+                result.run,
+                started=analyzer.record.started,
+                seconds=analyzer.record.spent,
+                options=used,
+                configuration_sha256=configuration_sha256(used, result.preprocessing),
+            ),
+        )
+        if asked["state"] is not None:
+            facts = replace(part.facts, pair=tuple(asked["pair"] or ()))
+            save_state(replace(part, facts=facts, result=result), asked["state"])
+        return result
+    finally:
+        folder.discard()
+
+
+_BECOMING = ("preset", "preprocessing", "preprocessing_file", "preprocessing_config")
+_RUNNING = ("taps", "input_name", "input_values", "device")
+_MEASURING = ("parameters", "adjacency", "per_layer", "profile_parameters")
