@@ -14,21 +14,16 @@ from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.featured_neurons import with_neurons
 from cleanai_onnx.feeding import Progress, feed, resolve
-from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.inspection import (
     DEFAULT,
-    FUNCTIONS,
-    Function,
-    Hypothesis,
     Inspection,
     Inspector,
     ModelInspection,
     Settings,
-    folder_classes,
     measures_called,
-    read_masks,
-    read_table,
 )
+from cleanai_onnx.inspection.given import hypotheses_from
+from cleanai_onnx.inspection.notes import notes_on
 from cleanai_onnx.inspection.result import distinct
 from cleanai_onnx.result import Note, SkippedImage, View
 
@@ -43,8 +38,6 @@ __all__ = ["MIN_INPUTS", "inspect", "inspect_models"]
 
 MIN_INPUTS = 256
 KEEP = 10_000
-FOLDERS = "folders"
-"""Names the folders that images lie in, among the built-in functions."""
 
 
 def inspect(
@@ -177,7 +170,7 @@ def inspect_models(
             suite = suite.subset(np.random.default_rng(seed).permutation(len(suite)).tolist())
     elif len(several) > 1 and not hasattr(dataset, "__array__"):
         dataset = list(dataset)  # an iterator would be spent on the first model
-    claimed = _hypotheses(hypotheses, masks, suite)
+    claimed = hypotheses_from(hypotheses, masks, suite)
     inspected: list[ModelInspection] = []
     skipped: tuple[SkippedImage, ...] = ()
     notes: list[Note] = []
@@ -230,7 +223,7 @@ def inspect_models(
         source="batches" if suite is None else suite.source,
         found=inspected[0].inputs if suite is None else suite.found,
         skipped=skipped,
-        notes=(*notes, *_notes(inspected, names, claimed)),
+        notes=(*notes, *notes_on(inspected, names)),
     )
 
 
@@ -258,99 +251,3 @@ def _feed_batches(
         inspector.update(batch)
         if inspector.enough:
             return
-
-
-def _hypotheses(
-    given: Any, masks: str | Path | None, suite: inputs.Suite | None
-) -> tuple[Hypothesis, ...]:
-    """Return what the user gave as hypotheses."""
-    names = () if suite is None else suite.names
-    found: list[Hypothesis] = []
-    for one in given if isinstance(given, list | tuple) else (given,):
-        if isinstance(one, str) and one == FOLDERS:
-            if suite is None:
-                raise UsageError("folders are a hypothesis for images of a folder.")
-            found.append(folder_classes(names))
-        elif isinstance(one, str) and one in FUNCTIONS:
-            found.append(FUNCTIONS[one])
-        elif isinstance(one, str | Path):
-            found += _table(one, names)
-        elif hasattr(one, "values") and hasattr(one, "kind"):
-            found.append(one)
-        elif callable(one):
-            found.append(Function(str(getattr(one, "__name__", "function")), one))
-        else:
-            raise UsageError(
-                f"a hypothesis is a table, a name, a function or a Hypothesis, not "
-                f"{type(one).__name__}."
-            )
-    if masks is not None:
-        if suite is None:
-            raise UsageError("masks are for images of a folder.")
-        found += read_masks(masks, names)
-    return tuple(found)
-
-
-def _table(path: str | Path, names: Sequence[str]) -> Sequence[Hypothesis]:
-    if isinstance(path, str) and not Path(path).suffix:
-        known = ", ".join((FOLDERS, *FUNCTIONS))
-        raise UsageError(
-            f"{shown(path, 60)} is neither a table (.csv, .parquet) nor a built-in function "
-            f"({known})."
-        )
-    found = read_table(path)
-    if names and not any(name in one.known for one in found for name in names):
-        raise UsageError(
-            f"--hypotheses {shown(str(path))}: no row names one of the images; they are called "
-            f"like '{names[0]}'."
-        )
-    return found
-
-
-def _notes(
-    inspected: Sequence[ModelInspection], names: Sequence[str], claimed: Sequence[Hypothesis]
-) -> list[Note]:
-    notes = []
-    for one, name in zip(inspected, names, strict=True):
-        lead = f"{name}: " if len(inspected) > 1 else ""
-        if one.stopped:
-            notes.append(
-                Note(
-                    "stopped-early",
-                    f"{lead}stopped after {one.inputs:,} images, when all scores were within "
-                    f"{one.error:g} of those on all images with 95 % probability.",
-                )
-            )
-        if one.kept is not None and one.kept < one.inputs:
-            notes.append(
-                Note(
-                    "sampled",
-                    f"{lead}measures of order and fits are from a random sample of {one.kept:,} of "
-                    f"the {one.inputs:,} images (--keep).",
-                )
-            )
-        blank = [
-            claim.name
-            for number, claim in enumerate(one.claims)
-            if (table := one.ranking(number)) is not None and not table.top(number, 1)
-        ]
-        if blank:
-            named = ", ".join(shown(name, 40) for name in blank[:5])
-            notes.append(
-                Note(
-                    "nothing-to-score",
-                    f"{lead}no {one.view} has a score for {len(blank):,} hypotheses ({named}"
-                    f"{', …' if len(blank) > 5 else ''}): their values never change, or are not "
-                    "known.",
-                )
-            )
-        tests = sum(int((~np.isnan(table.scores.p)).sum()) for table in one.tables)
-        if tests:
-            notes.append(
-                Note(
-                    "multiple-testing",
-                    f"{lead}{tests:,} tests were made: take q, not p. q bounds the share of false "
-                    "discoveries among the neurons found for a hypothesis (Benjamini-Hochberg).",
-                )
-            )
-    return notes
