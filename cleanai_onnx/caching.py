@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["ResultCache"]
 
 Identity = tuple[Any, ...]
+_WRITTEN = ("per_image", "per_layer", "subset_file", "state", "checkpoint")
+"""Options that name what an analysis writes: it is not written where the analysis does not run."""
 _SETTINGS = ("config.json", "preprocessor_config.json")
 
 
@@ -43,11 +45,14 @@ class ResultCache:
     def analyze(self, model: Any, images: Any, options: Mapping[str, Any]) -> Result:
         """Return what `cleanai_onnx.analyze` does, without running it where that was done before.
 
-        What has no lasting identity (arrays, batches, a model in memory) is analyzed each time.
+        What has no lasting identity (arrays, batches, a model in memory) is analyzed each time, and
+        so is what writes files.
         """
         from cleanai_onnx.analysis import analyze
 
         try:
+            if any(options.get(name) is not None for name in _WRITTEN):
+                raise _UncertainError
             key = (
                 _identity(_content(model)),
                 _identity(_found(images)),

@@ -146,7 +146,8 @@ def inspect_models(
     pictures : bool
         Whether to keep pictures of the images that excite the best neurons most, for the report.
     progress : callable, optional
-        See `cleanai_onnx.analyze`; called once for each model.
+        See `cleanai_onnx.analyze`; called for each model, and with joint measures again for
+        their fits to layers.
 
     Returns
     -------
@@ -216,7 +217,7 @@ def inspect_models(
                     enough=partial(getattr, inspector, "enough"),
                 )
                 notes += [note for note in resolved.notes if note not in notes]
-            one = inspector.result()
+            one = inspector.result(progress)
             if pictures and suite is not None:
                 one = with_neurons(one, inspector)
             inspected.append(one)

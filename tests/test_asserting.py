@@ -180,6 +180,12 @@ class TestCache:
             assert_coverage("m.onnx", array, nc=0)
         assert len(runs) == 8
 
+    def test_what_writes_files(self, runs: list[str]) -> None:
+        for _ in range(2):
+            assert_coverage("m.onnx", "im", nc=0, per_image="rows.csv", **UNIT)
+            Path("rows.csv").unlink()
+        assert len(runs) == 2
+
     def test_only_the_last_ones_are_kept(self, runs: list[str]) -> None:
         cache = ResultCache(most=2)
         for limit in (1, 2, 1, 3, 1, 2):  # the third analysis pushes out 2

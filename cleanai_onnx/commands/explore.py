@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser."""
     made = Parser(
         prog="cleanai-onnx explore",
+        usage="cleanai-onnx explore [OPTION ...] MODEL [MODEL ...] SEEDS [SEEDS ...]",
         description="Search from seed images for inputs on which models disagree (several models), "
         "or which cover what the seeds do not (one model).",
         epilog="exit codes: 0 done, 2 usage, 3 model or images unusable, 4 internal error",
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "inputs",
         nargs="+",
-        metavar="model.onnx ... seeds",
+        metavar="MODEL ... SEEDS",
         help="one or more ONNX files, and then the seeds: images as every command takes them",
     )
     made.add_argument(

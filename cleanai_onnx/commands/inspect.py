@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from cleanai_onnx import report
     from cleanai_onnx.inspecting import inspect_models
+    from cleanai_onnx.inspection import measures_called
+    from cleanai_onnx.inspection.measure import LayerMeasure
     from cleanai_onnx.report import affinities, database, pdf_inspection
     from cleanai_onnx.report.destination import replace_file
     from cleanai_onnx.report.names import file_stem
@@ -75,7 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
         database.check_database(kept)
     layers = ("all",) if settings.origin("layers") == "default" else settings["layers"]
     models = (arguments.model, *settings["also"])
-    with progress_bar(settings, *(Path(model).name for model in models)) as progress:
+    names = [Path(model).name for model in models]
+    if any(isinstance(one, LayerMeasure) for one in measures_called(settings["measures"])):
+        names = [title for name in names for title in (name, f"{name}: fits")]
+    with progress_bar(settings, *names) as progress:
         found = inspect_models(
             models,
             arguments.images,

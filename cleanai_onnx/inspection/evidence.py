@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -83,11 +83,16 @@ def claims_for(measure: Measure, claims: Sequence[Claim]) -> list[int]:
 
 
 def score(
-    evidence: Evidence, measures: Sequence[Measure], confidence: Confidence, settings: Settings
+    evidence: Evidence,
+    measures: Sequence[Measure],
+    confidence: Confidence,
+    settings: Settings,
+    done: Callable[[], None] = lambda: None,
 ) -> tuple[Scored, ...]:
     """Return what each measure says; measures that suit no claim are left out.
 
-    Values that were kept are read once for all measures of single neurons.
+    Values that were kept are read once for all measures of single neurons. `done` is called after
+    each fit to a layer: fits are what may take long.
     """
     ordered = [one for one in measures if isinstance(one, OrderMeasure)]
     found = _by_order(evidence, ordered, confidence, settings)
@@ -95,7 +100,7 @@ def score(
         if isinstance(measure, MomentMeasure):
             found[measure.id] = _by_moments(evidence, measure, confidence)
         elif isinstance(measure, LayerMeasure):
-            found[measure.id] = _by_layer(evidence, measure, confidence, settings)
+            found[measure.id] = _by_layer(evidence, measure, confidence, settings, done)
         elif isinstance(measure, MapMeasure):
             found[measure.id] = _by_maps(evidence, measure, confidence, settings)
     scored = ((one, claims_for(one, evidence.claims)) for one in measures)
@@ -141,7 +146,11 @@ def _by_order(
 
 
 def _by_layer(
-    evidence: Evidence, measure: LayerMeasure, confidence: Confidence, settings: Settings
+    evidence: Evidence,
+    measure: LayerMeasure,
+    confidence: Confidence,
+    settings: Settings,
+    done: Callable[[], None],
 ) -> Scores:
     wanted = claims_for(measure, evidence.claims)
     found = _unknown(len(evidence.layers), len(wanted))
@@ -156,6 +165,7 @@ def _by_layer(
             values = np.where(np.isfinite(values).all(axis=0), values, np.float32(0))
             scores = measure.of(values, part, confidence, settings)
             _put(found, slice(number, number + 1), places, scores)
+            done()
     return found
 
 

@@ -236,8 +236,8 @@ def categorical(name: str, words: Mapping[str, str], categories: Categories) -> 
     """
     if not 2 <= len(categories) <= MOST_CATEGORIES:
         raise UsageError(
-            f"the hypothesis {shown(name)} has {len(categories):,} categories: from 2 to "
-            f"{MOST_CATEGORIES:,} can be told apart."
+            f"the number of categories of the hypothesis {shown(name)} is {len(categories):,}: "
+            f"from 2 to {MOST_CATEGORIES:,} can be told apart."
         )
     numbers = {category: float(number) for number, category in enumerate(categories)}
     known = {image: numbers[word] for image, word in words.items()}

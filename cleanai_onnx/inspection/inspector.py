@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
@@ -12,29 +12,23 @@ import numpy.typing as npt
 
 from cleanai_onnx import coverage, inputs, runtime
 from cleanai_onnx.errors import ImageError, UsageError
-from cleanai_onnx.inspection.claims import claims_of, columns_of
-from cleanai_onnx.inspection.evidence import Evidence, Scored, claims_for, score
-from cleanai_onnx.inspection.exciting import Exciting
+from cleanai_onnx.inspection.claims import claims_of
+from cleanai_onnx.inspection.evidence import Scored, claims_for, score
+from cleanai_onnx.inspection.gathering import Gathering, maps_of
 from cleanai_onnx.inspection.hypotheses import Hypothesis, Masks, Seen
-from cleanai_onnx.inspection.kept import KeptValues
 from cleanai_onnx.inspection.measure import (
     LayerMeasure,
     MapMeasure,
     Measure,
-    MomentMeasure,
-    OrderMeasure,
     Settings,
 )
-from cleanai_onnx.inspection.moments import CrossMoments
-from cleanai_onnx.inspection.overlap import Overlaps, shares_of
 from cleanai_onnx.inspection.result import AffinityTable, ModelInspection, map_size
 from cleanai_onnx.inspection.scores import Confidence
 from cleanai_onnx.inspection.stopping import Stopping
 from cleanai_onnx.profiles.learning import chosen_layers
 from cleanai_onnx.profiles.profile import channel_columns
-from cleanai_onnx.profiles.sample import image_keys
 from cleanai_onnx.provenance import RunRecord, device_name
-from cleanai_onnx.result import LayerFacts, PreprocessingField, View
+from cleanai_onnx.result import PreprocessingField, View
 from cleanai_onnx.runner import Runner, is_whole, unit_matrix
 
 if TYPE_CHECKING:
@@ -44,20 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Inspector"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-
-BLOCK = 64
-"""Images whose values are added to the statistics at once."""
-EXCITING = 6
-"""Images that are kept for each neuron."""
-
-
-@dataclass(frozen=True)
-class _Needs:
-    """Which statistics the measures want."""
-
-    moments: bool
-    kept: bool
-    maps: bool
 
 
 class Inspector:
@@ -113,15 +93,21 @@ class Inspector:
     ) -> None:
         if units not in get_args(View):
             raise UsageError(f"--view must be channel or unit, not {units!r}.")
-        for flag, count in (("--min-inputs", min_inputs), ("--keep", keep)):
-            if not is_whole(count, 2):
-                raise UsageError(f"{flag} must be a whole number of at least 2, not {count!r}.")
+        for flag, number in (("--min-inputs", min_inputs), ("--keep", keep)):
+            if not is_whole(number, 2):
+                raise UsageError(f"{flag} must be a whole number of at least 2, not {number!r}.")
         if not 0 <= error < np.inf:
             raise UsageError(f"--error must not be negative, not {error!r}.")
         self.record = RunRecord()
         self.hypotheses = tuple(hypotheses)
         self.claims = claims_of(self.hypotheses)
-        self.measures = tuple(one for one in measures if claims_for(one, self.claims))
+        self.measures = tuple(
+            one
+            for one in measures
+            # A single unit has no map.
+            if claims_for(one, self.claims)
+            and not (units == "unit" and isinstance(one, MapMeasure))
+        )
         if not self.measures:
             kinds = ", ".join(sorted({one.kind for one in self.hypotheses}))
             raise UsageError(f"none of the measures takes hypotheses of this kind ({kinds}).")
@@ -129,11 +115,6 @@ class Inspector:
         self._view: View = units
         self._error, self._least, self._capacity = float(error), min_inputs, keep
         self._settings = settings or Settings()
-        self._needs = _Needs(
-            any(isinstance(one, MomentMeasure) for one in self.measures),
-            any(isinstance(one, OrderMeasure | LayerMeasure) for one in self.measures),
-            any(isinstance(one, MapMeasure) for one in self.measures),
-        )
         self._runner = Runner(
             model,
             taps=taps,
@@ -151,9 +132,7 @@ class Inspector:
         self.inputs = 0
         self.enough = False
         self._most: int | None = None
-        self._kept: KeptValues | None = None
-        self._waiting: list[tuple[npt.NDArray[np.float32], Floats, npt.NDArray[np.int64]]] = []
-        self._keys: list[npt.NDArray[np.uint64]] = []
+        self._gathering: Gathering | None = None
 
     @property
     def model(self) -> graph.Model:
@@ -184,42 +163,18 @@ class Inspector:
         self._taken = [place for place, layer in enumerate(every) if layer.name in names]
         self.layers = tuple(every[place] for place in self._taken)
         self._channels = channel_columns(every)
-        sizes = [layer.size(self._view) for layer in self.layers]
-        ends = np.cumsum(sizes).tolist()
-        self._ranges = [range(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-        neurons = ends[-1]
-        self._linear = [
-            number for number, one in enumerate(self.claims) if one.kind in ("binary", "numeric")
-        ]
         self._masks = [one for one in self.hypotheses if isinstance(one, Masks)]
-        mapped = [place for place, one in enumerate(self.layers) if map_size(one) is not None]
-        if not (self._needs.maps and self._view == "channel"):
-            mapped = []
-        self._check_memory(neurons, mapped)
-        self._moments = CrossMoments.none(neurons, len(self._linear))
-        self._exciting = Exciting.none(neurons, EXCITING)
-        self._overlaps = {
-            place: Overlaps.none(self.layers[place].channels, len(self._masks)) for place in mapped
-        }
-        if self._needs.kept:
-            self._kept = KeptValues(neurons, len(self.hypotheses), self._capacity)
+        self._gathering = Gathering(
+            self.claims,
+            self.measures,
+            len(self._masks),
+            self.layers,
+            self._view,
+            self._capacity,
+            self._most,
+        )
         self._stopping = Stopping(self._error, self._least, self._most)
         self._look = self._stopping.first_look()
-
-    def _check_memory(self, neurons: int, mapped: Sequence[int]) -> None:
-        # Twice for what merging needs besides, and the values of a block.
-        needed = 2 * 8 * neurons * (len(self._linear) + 4) + 12 * neurons * (EXCITING + BLOCK)
-        needed += sum(
-            2 * Overlaps.bytes_for(self.layers[place].channels, len(self._masks))
-            for place in mapped
-        )
-        room = runtime.available_memory()
-        if needed > room:
-            raise UsageError(
-                f"the statistics of {neurons:,} neurons and {len(self.claims):,} claims take "
-                f"{needed / 2**30:.1f} GiB of memory, and {room / 2**30:.1f} GiB are left: choose "
-                "fewer layers with --layers, or fewer hypotheses."
-            )
 
     def update(
         self, batch: Any, names: Sequence[str] | None = None, indexes: Sequence[int] | None = None
@@ -251,8 +206,9 @@ class Inspector:
         for start in range(0, len(data), self.batch_size):
             rows = slice(start, start + self.batch_size)
             self._take(data[rows], called[rows], list(places[rows]))
-        if self._look is not None and self.inputs >= self._look:
-            self._flush()
+        # After the last image there is nothing left to stop.
+        last = self._most is not None and self.inputs >= self._most
+        if self._look is not None and self.inputs >= self._look and not last:
             self._look_whether_enough()
 
     def _take(self, data: npt.NDArray[Any], names: Sequence[str], indexes: list[int]) -> None:
@@ -268,16 +224,20 @@ class Inspector:
                 ],
                 axis=1,
             )
-            if self._kept is not None and (self._most is None or self._most > self._capacity):
-                self._keys.append(image_keys(data))
         with self.record.phase("channels"), runtime.on_device(self._runner.jax_device):
-            self._waiting.append((self._neurons(ran), values, np.asarray(indexes, np.int64)))
-        if self._overlaps:
+            neurons = self._neurons(ran)
+        gathering = self._gathering
+        assert gathering is not None
+        with self.record.phase("statistics"):
+            gathering.add(data, neurons, values, indexes)
+        if gathering.mapped:
             with self.record.phase("maps"):
-                self._add_maps(ran.activations, [pixels[one.name] for one in self._masks])
+                activations = {
+                    place: np.asarray(ran.activations[self._taken[place]])[: len(data)]
+                    for place in gathering.mapped
+                }
+                gathering.add_maps(activations, [pixels[one.name] for one in self._masks])
         self.inputs += len(data)
-        if sum(len(block) for block, _, _ in self._waiting) >= BLOCK:
-            self._flush()
 
     def _neurons(self, ran: Any) -> npt.NDArray[np.float32]:
         """Return the values of the chosen neurons, ``(valid, N)``."""
@@ -294,74 +254,52 @@ class Inspector:
             return values
         return np.concatenate([values[:, self._channels[place]] for place in self._taken], axis=1)
 
-    def _add_maps(
-        self, activations: Sequence[Any], pixels: Sequence[npt.NDArray[np.float32]]
-    ) -> None:
-        shares: dict[tuple[int, int], npt.NDArray[np.float32]] = {}
-        for place, overlaps in self._overlaps.items():
-            layer = self.layers[place]
-            grid = map_size(layer)
-            assert grid is not None
-            if grid not in shares:
-                shares[grid] = np.stack([shares_of(one, grid) for one in pixels])
-            valid = len(pixels[0])
-            values = np.asarray(activations[self._taken[place]])[:valid]
-            overlaps.add(maps_of(values, layer), shares[grid])
-
-    def _flush(self) -> None:
-        """Add the values that wait to the statistics."""
-        if not self._waiting:
-            return
-        values, hypotheses, indexes = (
-            np.concatenate(parts) for parts in zip(*self._waiting, strict=True)
-        )
-        self._waiting.clear()
-        with self.record.phase("statistics"):
-            if self._needs.moments:
-                columns = columns_of(self.claims, hypotheses)[:, self._linear]
-                self._moments = self._moments.merged(CrossMoments.of(values, columns))
-            self._exciting = self._exciting.with_block(values, indexes)
-            if self._kept is not None:
-                keys = np.concatenate(self._keys) if self._keys else None
-                self._keys.clear()
-                self._kept.add(values, hypotheses, keys)
-
     def _look_whether_enough(self) -> None:
         with self.record.phase("early stopping"):
-            count = sum(
+            neurons = sum(layer.size(self._view) for layer in self.layers)
+            scores = sum(
                 len(claims_for(one, self.claims))
-                * (len(self.layers) if isinstance(one, LayerMeasure) else self._ranges[-1].stop)
+                * (len(self.layers) if isinstance(one, LayerMeasure) else neurons)
                 for one in self.measures
             )
-            confidence = self._stopping.confidence(count)
+            confidence = self._stopping.confidence(scores)
             self.enough = self._stopping.satisfied(self._scored(confidence))
         self._look = self._stopping.next_look(self.inputs)
 
-    def _scored(self, confidence: Confidence) -> tuple[Scored, ...]:
-        evidence = Evidence(
-            self.claims,
-            self._ranges,
-            self._moments if self._needs.moments else None,
-            self._linear,
-            self._kept,
-            self._overlaps,
-        )
-        return score(evidence, self.measures, confidence, self._settings)
+    def _scored(
+        self, confidence: Confidence, done: Callable[[], None] = lambda: None
+    ) -> tuple[Scored, ...]:
+        assert self._gathering is not None
+        evidence = self._gathering.evidence()
+        return score(evidence, self.measures, confidence, self._settings, done)
 
-    def result(self) -> ModelInspection:
+    @property
+    def fits_layers(self) -> bool:
+        """Whether there are joint measures, whose fits may take long."""
+        return any(isinstance(one, LayerMeasure) for one in self.measures)
+
+    def result(
+        self, progress: Callable[[int], Callable[[int], None]] | None = None
+    ) -> ModelInspection:
         """Return the scores of all that was seen; the values that were kept are removed.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the number of fits if there are any; what it returns is called with how
+            many are done.
 
         Raises
         ------
         ImageError
             If nothing was seen.
         """
-        if not self.inputs:
+        gathering = self._gathering
+        if gathering is None or not self.inputs:
             raise ImageError("nothing was inspected: update() was not called.")
-        self._flush()
         with self.record.phase("scores"):
-            scored = self._scored(Confidence())
-        kept = None if self._kept is None else len(self._kept)
+            scored = self._scored(Confidence(), self._counting(progress))
+        kept = None if gathering.kept is None else len(gathering.kept)
         self.close()
         return ModelInspection(
             model=self.model.name,
@@ -379,7 +317,7 @@ class Inspector:
                 )
                 for one in scored
             ),
-            exciting=self._exciting,
+            exciting=gathering.exciting,
             inputs=self.inputs,
             kept=kept,
             stopped=self.enough,
@@ -393,6 +331,15 @@ class Inspector:
             ),
         )
 
+    def _counting(
+        self, progress: Callable[[int], Callable[[int], None]] | None
+    ) -> Callable[[], None]:
+        if progress is None or not self.fits_layers:
+            return lambda: None
+        joint = [one for one in self.measures if isinstance(one, LayerMeasure)]
+        report, counter = progress(len(joint) * len(self.layers)), count(1)
+        return lambda: report(next(counter))
+
     def maps(self, batch: npt.NDArray[Any], layer: int) -> npt.NDArray[np.float32] | None:
         """Return the maps of one of `layers` for a batch: ``(B, C, h, w)``; None if it has none."""
         if map_size(self.layers[layer]) is None or self._view != "channel":
@@ -403,11 +350,5 @@ class Inspector:
 
     def close(self) -> None:
         """Remove the values that were kept."""
-        if self._kept is not None:
-            self._kept.close()
-
-
-def maps_of(values: npt.NDArray[np.float32], layer: LayerFacts) -> npt.NDArray[np.float32]:
-    """Return the activations of a layer as ``(B, channels, height, width)``."""
-    shaped = values.reshape(len(values), *layer.shape)
-    return np.moveaxis(shaped, layer.channel_axis + 1, 1)
+        if self._gathering is not None:
+            self._gathering.close()

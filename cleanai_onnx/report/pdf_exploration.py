@@ -201,9 +201,15 @@ def _draw_finding(sheet: Sheet, finding: Finding, x: float, height: float) -> No
     before = ", ".join(map(str, dict.fromkeys(one.before)))
     after = " | ".join(map(str, one.classes))
     sheet.text(f"class {before} → {after}", x, y, SMALL.bold(), _CARD)
-    change_words = f"change x{factor:.3g}" if factor != 1 else "change"
+    larger = f", change x{factor:.3g}" if factor != 1 else ""
     norms = "" if one.l2 is None else f", L2 {one.l2:.3g}, largest {one.linf:.3g}"
-    sheet.text(f"{one.steps:,} steps{norms}, {change_words}", x, y + 3.4, CAPTION, _CARD)
+    sheet.text(
+        f"{one.steps:,} step{'' if one.steps == 1 else 's'}{norms}{larger}",
+        x,
+        y + 3.4,
+        CAPTION,
+        _CARD,
+    )
     adds = f"adds {one.adds:,}, " if one.adds else ""
     sheet.text(f"{adds}{named(printable(one.image, 80))}", x, y + 6.8, CAPTION, _CARD)
 

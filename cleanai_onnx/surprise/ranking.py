@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +26,10 @@ from cleanai_onnx.runtime.compilation import compiled, current_platform
 
 __all__ = ["Candidates", "Ranking"]
 
-_PART = 4096
+_PART = 8192
 """Training traces are held in arrays of so many, so that the compiled shapes are few."""
-_BLOCK = 1024
-"""Training traces in one product of the kernel."""
+_BLOCK = 512
+"""Training traces in one product of the kernel, so few that it stays in the processor's cache."""
 _FOLDED = 16
 """Scores of which the kernel keeps the best and the second best; a power of 2."""
 _QUERIES = (32, 128, 512)
@@ -125,7 +126,7 @@ class Ranking:
         # No score is above it, but for rounding.
         reach[0, :count] = queries.lengths * self._longest
         classes[0, :count] = queries.classes
-        given = jnp.asarray(columns), jnp.asarray(reach), jnp.asarray(classes)
+        given = jax.device_put((columns, reach, classes))
         fold, nearest = _kernel(current_platform()), _none(padded)
         for place in range(start // _PART, -(-stop // _PART)):
             first = place * _PART
@@ -269,7 +270,7 @@ class _Nearest(NamedTuple):
 def _none(queries: int) -> _Nearest:
     shape = (_BLOCK // _FOLDED, queries)
     nothing = np.full(shape, np.inf, np.float32).view(np.int32)
-    return _Nearest(*map(jnp.asarray, (nothing, np.zeros(shape, np.int32), nothing)))
+    return _Nearest(*jax.device_put((nothing, np.zeros(shape, np.int32), nothing)))
 
 
 @cache

@@ -6,6 +6,7 @@ this package until a test asks for the fixture.
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,10 @@ class CleanAI:
         from cleanai_onnx.report.names import file_stem
 
         self._written += 1
-        number = f"_{self._written}" if self._written > 1 else ""
-        name = file_stem(self._test.replace("::", "-")) + number
+        plain = self._test.replace("::", "-")
+        name = file_stem(plain)
+        if name != plain:  # two tests may differ in nothing but what a file's name cannot have
+            name += f"-{zlib.crc32(plain.encode('utf-8', 'surrogatepass')):08x}"
+        if self._written > 1:
+            name += f"_{self._written}"
         report.write(result, "json", Path(self._config.rootpath, folder, f"{name}.json"))

@@ -145,7 +145,7 @@ class TestTables:
             ("image,a,a\nx,1,1\n", "two columns are called a"),
             ("image,a:binary\nx,2\n", "must hold 0 or 1"),
             ("image,a:numeric\nx,inf\n", "finite numbers"),
-            ("image,a\nx,word\n", "has 1 categories"),
+            ("image,a\nx,word\n", "categories of the hypothesis a is 1"),
             ("image,\nx,1\n", "has no name"),
         ],
     )

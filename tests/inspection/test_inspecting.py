@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from cleanai_onnx import inspect, inspect_models
 from cleanai_onnx.errors import ImageError, UsageError
-from cleanai_onnx.inspection import COLUMNS, MEASURES, Column, Function
+from cleanai_onnx.inspection import COLUMNS, MEASURES, Column, Function, Inspector
 from cleanai_onnx.inspection.probes import held_out
 from tests.cli.material import DIGITS, LENET, build, node, save
 from tests.coverage.suites import thorough
@@ -319,3 +320,50 @@ def test_every_measure_says_what_it_is() -> None:
         assert one.title
         assert one.takes
         assert one.definition.endswith(".")
+
+
+def test_progress_is_told_of_images_and_of_fits() -> None:
+    x, shows = pictures(0, 40, 2, 4, 0.1)
+    told: list[list[int]] = []
+
+    def progress(total: int) -> Callable[[int], None]:
+        told.append([total])
+        return told[-1].append
+
+    inspect(network([0, 1], 4), x, columns_for(shows), ["probe", "auc"], progress=progress)
+    # Arrays are fed at once; two layers are fitted.
+    assert told == [[2, 1, 2]]
+    told.clear()
+    inspect(LENET, DIGITS, "folders", "probe", limit=20, layers=["last-hidden"], progress=progress)
+    assert [steps[0] for steps in told] == [20, 1]
+    assert [steps[-1] for steps in told] == [20, 1]
+
+
+def test_statistics_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, shows = pictures(0, 10, 2, 4, 0.1)
+    monkeypatch.setattr(Inspector, "start", _with_little_memory(Inspector.start))
+    with pytest.raises(UsageError, match="choose fewer layers"):
+        inspect(network([0, 1], 4), x, columns_for(shows))
+
+
+def _with_little_memory(start: Callable[[Inspector], None]) -> Callable[[Inspector], None]:
+    def started(self: Inspector) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("cleanai_onnx.inspection.gathering.available_memory", lambda: 10)
+            start(self)
+
+    return started
+
+
+def test_units_have_no_maps(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    for folder in sorted(DIGITS.iterdir())[:2]:
+        for path in sorted(folder.iterdir())[:5]:
+            mask = tmp_path / "masks" / folder.name / path.name
+            mask.parent.mkdir(exist_ok=True)
+            Image.open(path).convert("L").save(mask)
+    found = inspect(
+        LENET, DIGITS, (), ["iou", "pearson"], masks=tmp_path / "masks", units="unit",
+        layers=["last-hidden"],
+    )  # fmt: skip
+    assert set(found.measure) == {"pearson"}

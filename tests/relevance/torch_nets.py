@@ -1,15 +1,18 @@
 """ResNet-18, MobileNet-V2 and VGG-11 in plain torch with seeded weights, for small images.
 
+Each has a small form of the same blocks, for what is computed in float64.
+
 Sources: He et al. (2016), Sandler et al. (2018), Simonyan and Zisserman (2015).
 """
 
 import io
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 CLASSES = 10
-IMAGE = 64
+IMAGE, SMALL_IMAGE = 64, 32
 
 
 class Add(nn.Module):
@@ -41,21 +44,21 @@ class Block(nn.Module):
         return self.relu(self.add(self.branch(x), self.identity(x)))
 
 
-def resnet18() -> nn.Module:
-    blocks, inputs = [], 64
-    for stage in range(4):
-        for block in range(2):
-            outputs = 64 << stage
+def resnet18(width: int = 64, stages: int = 4, repeats: int = 2) -> nn.Module:
+    blocks, inputs = [], width
+    for stage in range(stages):
+        for block in range(repeats):
+            outputs = width << stage
             blocks.append(Block(inputs, outputs, 2 if stage and not block else 1))
             inputs = outputs
     return nn.Sequential(
-        *conv_norm(3, 64, 7, 2),
+        *conv_norm(3, width, 7, 2),
         nn.ReLU(),
         nn.MaxPool2d(3, 2, 1),
         *blocks,
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(512, CLASSES),
+        nn.Linear(inputs, CLASSES),
     )
 
 
@@ -79,9 +82,12 @@ class Inverted(nn.Module):
         return branch if self.add is None else self.add(branch, x)
 
 
-def mobilenet_v2() -> nn.Module:
-    plan = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
-            (6, 160, 3, 2), (6, 320, 1, 1))  # fmt: skip
+MOBILENET_V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
+                (6, 160, 3, 2), (6, 320, 1, 1))  # fmt: skip
+"""Expansion, channels, blocks and stride of the first block."""
+
+
+def mobilenet_v2(plan: Sequence[tuple[int, ...]] = MOBILENET_V2, last: int = 1280) -> nn.Module:
     blocks, inputs = [], 32
     for expansion, outputs, repeats, stride in plan:
         for block in range(repeats):
@@ -91,17 +97,20 @@ def mobilenet_v2() -> nn.Module:
         *conv_norm(3, 32, 3, 2),
         nn.ReLU6(),
         *blocks,
-        *conv_norm(320, 1280, 1),
+        *conv_norm(inputs, last, 1),
         nn.ReLU6(),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(1280, CLASSES),
+        nn.Linear(last, CLASSES),
     )
 
 
-def vgg11() -> nn.Module:
+VGG11 = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, "pool")
+
+
+def vgg11(plan: Sequence[int | str] = VGG11, image: int = IMAGE) -> nn.Module:
     layers, inputs = [], 3
-    for outputs in (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, "pool"):
+    for outputs in plan:
         if outputs == "pool":
             layers.append(nn.MaxPool2d(2))
             continue
@@ -110,13 +119,25 @@ def vgg11() -> nn.Module:
     return nn.Sequential(
         *layers,
         nn.Flatten(),
-        nn.Linear(512 * (IMAGE // 32) ** 2, 256),
+        nn.Linear(inputs * (image >> plan.count("pool")) ** 2, 256),
         nn.ReLU(),
         nn.Linear(256, CLASSES),
     )
 
 
-NETS = {"resnet18": resnet18, "mobilenet_v2": mobilenet_v2, "vgg11": vgg11}
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "resnet18": resnet18,
+    "mobilenet_v2": mobilenet_v2,
+    "vgg11": vgg11,
+    "small resnet": lambda: resnet18(8, 2, 1),
+    "small mobilenet": lambda: mobilenet_v2(((1, 8, 1, 1), (4, 12, 2, 2)), 24),
+    "small vgg": lambda: vgg11((8, "pool", 12, "pool", 16, 16, "pool"), SMALL_IMAGE),
+}
+
+
+def image_size(name: str) -> int:
+    """Return how high and wide a net's images are."""
+    return SMALL_IMAGE if name.startswith("small") else IMAGE
 
 
 def seeded(name: str) -> nn.Module:
@@ -133,16 +154,16 @@ def seeded(name: str) -> nn.Module:
             nn.init.normal_(module.bias, std=0.1)
             module.momentum = None  # statistics of everything seen
     with torch.no_grad():
-        net(torch.randn(16, 3, IMAGE, IMAGE))
+        net(torch.randn(16, 3, image_size(name), image_size(name)))
     return net.eval()
 
 
-def exported(net: nn.Module) -> bytes:
+def exported(net: nn.Module, image: int = IMAGE) -> bytes:
     """Return a net as ONNX, batch normalisation kept, with a symbolic batch."""
     file = io.BytesIO()
     torch.onnx.export(
         net,
-        (torch.randn(2, 3, IMAGE, IMAGE),),
+        (torch.randn(2, 3, image, image),),
         file,
         dynamo=False,
         opset_version=17,

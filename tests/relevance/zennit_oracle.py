@@ -47,11 +47,14 @@ def relevance(net: nn.Module, images: torch.Tensor, composite: str, **options: f
 
     The net is changed: its sums become zennit's, and batch normalisation is folded here. zennit's
     own canonizer leaves the ε of the normalisation in place, which scales every layer by 1 - ε/2.
+    `composite` is one of zennit's, or ``"epsilon_all"`` for the ε rule on every linear layer.
     """
     with _without_torchvision():
         from zennit.attribution import Gradient
-        from zennit.composites import COMPOSITES
+        from zennit.composites import COMPOSITES, LayerMapComposite, layer_map_base
         from zennit.layer import Sum
+        from zennit.rules import Epsilon
+        from zennit.types import Linear
 
     class Summed(nn.Module):
         def __init__(self) -> None:
@@ -67,7 +70,10 @@ def relevance(net: nn.Module, images: torch.Tensor, composite: str, **options: f
     for module in list(net.modules()):
         if isinstance(module, nn.Sequential):
             fold(module)
-    made = COMPOSITES[composite](**options)
+    if composite == "epsilon_all":
+        made = LayerMapComposite(layer_map=[*layer_map_base(), (Linear, Epsilon())])
+    else:
+        made = COMPOSITES[composite](**options)
 
     def start(output: torch.Tensor) -> torch.Tensor:
         chosen = nn.functional.one_hot(output.argmax(dim=1), output.shape[1])

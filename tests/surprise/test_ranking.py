@@ -57,7 +57,7 @@ def test_the_nearest_is_a_candidate(kernel: bool, data: st.DataObject) -> None:
 
 def test_both_searches_agree_over_many_parts_and_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    # Parts of 4,096 traces, blocks of 1,024, calls of 32, 128 and 512 queries; none is whole.
+    # Parts of 8,192 traces, blocks of 512, calls of 32, 128 and 512 queries; none is whole.
     traces = rng.normal(size=(9001, 24)).astype(np.float32)
     queries = rng.normal(size=(701, 24)).astype(np.float32)
     for kinds in (2, 9, 600):

@@ -153,6 +153,21 @@ def test_settings_and_gates_of_the_project(project: pytest.Pytester) -> None:
     assert [(one["metric"], one["origin"]) for one in result["gates"]] == [("nc", "pyproject.toml")]
 
 
+def test_tests_whose_names_are_alike_have_their_own_reports(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("text", ["a/b", "a:b", "c" * 150, "c" * 151])
+        def test_many(cleanai, text):
+            cleanai.assert_coverage("m.onnx", "im", nc=0, preset="unit")
+        """
+    )
+    project.makeini("[pytest]\ncleanai_onnx_reports = out\n")
+    run(project).assert_outcomes(passed=4)
+    assert len(list((project.path / "out").iterdir())) == 4
+
+
 def test_another_file_and_no_cache(project: pytest.Pytester) -> None:
     project.makepyfile(TWICE)
     project.makefile(".toml", mine='preset = "unit"\nfail-under = "nc=99.9%"\n')
