@@ -18,7 +18,7 @@ from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.featured_relevance import OF_BATCHES, with_relevance
-from cleanai_onnx.feeding import Progress, feed, resolve
+from cleanai_onnx.feeding import Progress, feed, resolve, thumbnail_if_any
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
 from cleanai_onnx.profiling import learn
@@ -334,7 +334,7 @@ def analyze(
             preprocessing=resolved.fields,
             notes=resolved.notes,
             options=options,
-            thumbnail=lambda index: inputs.thumbnail_if_any(suite, index),
+            thumbnail=lambda index: thumbnail_if_any(suite, index),
             subset_file=None if subset_file is None else Path(subset_file).name,
         )
         if subset_file is not None and result.subset is not None:

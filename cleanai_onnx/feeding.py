@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cleanai_onnx import inputs
+from cleanai_onnx.errors import ImageError
 from cleanai_onnx.provenance import RunRecord
 from cleanai_onnx.result import SkippedImage
 
 if TYPE_CHECKING:
     from cleanai_onnx.graph import ImageInput
 
-__all__ = ["Consumer", "Progress", "feed", "resolve"]
+__all__ = ["Consumer", "Progress", "feed", "resolve", "thumbnail_if_any"]
 
 LOG = logging.getLogger(__name__)
 Progress = Callable[[int], Callable[[int], None]]
@@ -141,3 +142,12 @@ def feed(
             if enough is not None and enough():
                 break
         return batches.skipped
+
+
+def thumbnail_if_any(suite: inputs.Suite, index: int) -> bytes | None:
+    """Return a thumbnail of an image; None where it cannot be read any more."""
+    try:
+        return inputs.thumbnail(suite, index)
+    except ImageError:
+        # The image was there when it was measured. A report without its picture is still a report.
+        return None

@@ -22,7 +22,7 @@ import numpy as np
 from cleanai_onnx import inputs
 from cleanai_onnx.analyzer import Analyzer
 from cleanai_onnx.errors import CleanAIError, ImageError, ModelError, UsageError
-from cleanai_onnx.feeding import feed, resolve
+from cleanai_onnx.feeding import feed, resolve, thumbnail_if_any
 from cleanai_onnx.profiles import load as load_profile
 from cleanai_onnx.result import ImageFacts
 from cleanai_onnx.states.images import scratch
@@ -125,7 +125,7 @@ def measure(job: Job, say: Callable[[Mapping[str, Any]], None]) -> None:
         images=ImageFacts(suite.source, suite.found, analyzer.inputs, skipped),
         preprocessing=resolved.fields,
         notes=resolved.notes,
-        thumbnail=lambda index: inputs.thumbnail_if_any(shard, index),
+        thumbnail=lambda index: thumbnail_if_any(shard, index),
     )
     names = () if job.pair is None else tuple(map(str, job.pair))
     save(analyzer.part(result, positions=len(shard), root=suite.folder, pair=names), job.state)

@@ -23,7 +23,7 @@ from cleanai_onnx.inputs.streaming import (
     stream,
 )
 from cleanai_onnx.inputs.suite import Suite
-from cleanai_onnx.inputs.thumbnails import thumbnail, thumbnail_if_any
+from cleanai_onnx.inputs.thumbnails import thumbnail
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -49,6 +49,5 @@ __all__ = [
     "resolve_preprocessing",
     "stream",
     "thumbnail",
-    "thumbnail_if_any",
     "value_range",
 ]

@@ -12,7 +12,7 @@ from cleanai_onnx.inputs.decoding import MAX_PIXELS, UnusableImageError, load_im
 from cleanai_onnx.inputs.pictures import as_picture
 from cleanai_onnx.inputs.suite import Suite
 
-__all__ = ["thumbnail", "thumbnail_if_any"]
+__all__ = ["thumbnail"]
 
 
 def thumbnail(suite: Suite, index: int, size: int = 96, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -45,12 +45,3 @@ def thumbnail(suite: Suite, index: int, size: int = 96, max_pixels: int = MAX_PI
     stream = io.BytesIO()
     Image.fromarray(np.asarray(image)).save(stream, format="PNG")
     return stream.getvalue()
-
-
-def thumbnail_if_any(suite: Suite, index: int) -> bytes | None:
-    """Return a thumbnail; None where the image, which was there once, cannot be read any more."""
-    try:
-        return thumbnail(suite, index)
-    except ImageError:
-        # A report without its picture is still a report.
-        return None
