@@ -54,12 +54,19 @@ def refuse_same(written: Iterable[Path], read: Iterable[str | Path] = ()) -> Non
     UsageError
         With the path that is there twice.
     """
-    sources = {os.path.realpath(path) for path in read}
+    sources = {_real(path) for path in read}
     seen: set[str] = set()
     for path in written:
-        place = os.path.realpath(path)
+        place = _real(path)
         if place in sources:
             raise UsageError(f"{path} is read, and no report may replace it: give another path.")
         if place in seen:
             raise UsageError(f"two files would be written to {path}: give one another path.")
         seen.add(place)
+
+
+def _real(path: str | Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # what is no path at all is refused where it is opened
+        return os.fspath(path)
