@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -70,6 +70,8 @@ def analyze(
     checkpoint: str | Path | None = None,
     checkpoint_every: Every | None = None,
     workers: int | None = None,
+    engine: Literal["process", "ray"] = "process",
+    ray_address: str | None = None,
     allow_partial: bool = False,
     progress: Progress | None = None,
 ) -> Result:
@@ -173,12 +175,15 @@ def analyze(
             "a checkpoint needs images of a folder or a file, not batches of your own.",
             slug="checkpoint",
         )
-    spread = workers is not None and workers > 1
+    spread = engine == "ray" or (workers is not None and workers > 1)
+    if ray_address is not None and engine != "ray":
+        raise UsageError("--ray-address needs --engine ray.", slug="workers")
     if spread and (subset or checkpoint is not None or not are_paths(images)):
         other = "--subset" if subset else "batches of your own"
         other = "--checkpoint" if checkpoint is not None else other
+        asked = "--engine ray" if engine == "ray" else "--workers"
         raise UsageError(
-            f"--workers does not go together with {other}: leave one of them out.", slug="workers"
+            f"{asked} does not go together with {other}: leave one of them out.", slug="workers"
         )
     if train is not None and profile is not None:
         raise UsageError("--train learns what --profile has: give one of them.")
@@ -276,12 +281,13 @@ def analyze(
             running,
         )
         if spread:
-            assert workers is not None
             return analyze_spread(
                 analyzer,
                 suite,
                 resolved,
                 workers,
+                engine=engine,
+                ray_address=ray_address,
                 asked={
                     **becoming,
                     **running,

@@ -453,6 +453,11 @@ OPTIONS: tuple[Option, ...] = (
            "how often: after so many images (500) or seconds (60s; default: 30s)", "N|Ts"),
     Option("workers", _whole(1), None, "output",
            "spread the images over so many processes (default: one)", "N"),
+    Option("engine", _one_of("process", "ray"), "process", "output",
+           "what the workers are: process (of this machine) or ray (tasks of Ray)", "WHAT"),
+    Option("ray-address", _text, None, "output",
+           "the Ray cluster to join, such as auto or ray://host:10001 (default: this machine)",
+           "ADDRESS"),
     Option("allow-partial", _switch, False, "output",
            "go on without the images of a worker that died three times", None),
     Option("no-relevance", _switch, False, "output",
@@ -537,7 +542,17 @@ OPTIONS: tuple[Option, ...] = (
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
 )  # fmt: skip
 
-SCALING = frozenset({"state", "checkpoint", "checkpoint-every", "workers", "allow-partial"})
+SCALING = frozenset(
+    {
+        "state",
+        "checkpoint",
+        "checkpoint-every",
+        "workers",
+        "engine",
+        "ray-address",
+        "allow-partial",
+    }
+)
 """Options of the analysis that keep, resume or spread what is measured."""
 
 CONVERSION: tuple[Option, ...] = (

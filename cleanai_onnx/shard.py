@@ -28,7 +28,7 @@ from cleanai_onnx.result import ImageFacts
 from cleanai_onnx.states.images import scratch
 from cleanai_onnx.states.storage import save
 
-__all__ = ["ERRORS", "Job", "main"]
+__all__ = ["ERRORS", "Job", "attempt", "main"]
 
 ERRORS = {kind.__name__: kind for kind in (ImageError, ModelError, UsageError, CleanAIError)}
 """What may be wrong with a job, whoever does it: another try would bring nothing."""
@@ -131,6 +131,19 @@ def measure(job: Job, say: Callable[[Mapping[str, Any]], None]) -> None:
     save(analyzer.part(result, positions=len(shard), root=suite.folder, pair=names), job.state)
 
 
+def attempt(job: Job, say: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any] | None:
+    """Measure a shard; return what is wrong with the job where something is."""
+    try:
+        measure(job, say)
+    except inputs.NoneUsableError as error:
+        skipped = [[one.path, one.reason] for one in error.skipped]
+        return {"error": "ImageError", "text": str(error), "slug": error.slug, "skipped": skipped}
+    except CleanAIError as error:
+        kind = next(name for name, kind in ERRORS.items() if isinstance(error, kind))
+        return {"error": kind, "text": str(error), "slug": error.slug}
+    return None
+
+
 def _first_batches(
     analyzer: Analyzer,
     suite: inputs.Suite,
@@ -161,14 +174,9 @@ def main() -> int:
     def say(message: Mapping[str, Any]) -> None:
         print(json.dumps(message), file=lines, flush=True)
 
-    try:
-        measure(job, say)
-    except inputs.NoneUsableError as error:
-        skipped = [[one.path, one.reason] for one in error.skipped]
-        say({"error": "ImageError", "text": str(error), "slug": error.slug, "skipped": skipped})
-    except CleanAIError as error:
-        kind = next(name for name, kind in ERRORS.items() if isinstance(error, kind))
-        say({"error": kind, "text": str(error), "slug": error.slug})
+    problem = attempt(job, say)
+    if problem is not None:
+        say(problem)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The main job, spread over processes: from a suite to the `Result` of one process."""
+"""The main job, spread over workers: from a suite to the `Result` of one process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cleanai_onnx import inputs
 from cleanai_onnx.analyzer import Analyzer
@@ -18,7 +18,7 @@ from cleanai_onnx.provenance import configuration_sha256
 from cleanai_onnx.report.folder import GrowingFolder
 from cleanai_onnx.result import ImageFacts, Result
 from cleanai_onnx.shard import Job
-from cleanai_onnx.spreading import measure_spread, threads_of_each
+from cleanai_onnx.spreading import Engine, Processes, measure_spread, threads_of_each
 from cleanai_onnx.states.images import list_images
 from cleanai_onnx.states.storage import save as save_state
 
@@ -29,8 +29,10 @@ def analyze_spread(
     analyzer: Analyzer,
     suite: inputs.Suite,
     resolved: inputs.ResolvedPreprocessing,
-    workers: int,
+    workers: int | None,
     *,
+    engine: Literal["process", "ray"],
+    ray_address: str | None,
     asked: Mapping[str, Any],
     pair: tuple[int | None, int | None] | None,
     profile: Profile | None,
@@ -38,7 +40,7 @@ def analyze_spread(
     explained: Callable[[Result], Result],
     progress: Progress | None,
 ) -> Result:
-    """Measure a suite with several processes, write what is to be written, and return the result.
+    """Measure a suite with several workers, write what is to be written, and return the result.
 
     Parameters
     ----------
@@ -47,6 +49,9 @@ def analyze_spread(
     suite, resolved
         The images, and how they become inputs.
     workers
+        How many; None for as many as a Ray cluster has room for.
+    engine, ray_address
+        See `cleanai_onnx.analyze`.
     asked
         Arguments of `cleanai_onnx.analyze`, by name.
     pair
@@ -61,6 +66,13 @@ def analyze_spread(
     """
     analyzer.prepare(resolved.preprocessing.item_shape, most=len(suite))
     done = None if progress is None else progress(len(suite))
+    tasks: Engine = Processes()
+    if engine == "ray":
+        from cleanai_onnx.ray_tasks import RayTasks
+
+        tasks = ray_tasks = RayTasks(ray_address, asked["device"], workers)
+        workers = ray_tasks.workers
+    assert workers is not None
     folder = GrowingFolder(Path(tempfile.gettempdir(), "cleanai-onnx-workers"))
     try:
         with folder.failing():
@@ -88,7 +100,7 @@ def analyze_spread(
         )
         with analyzer.record.phase("workers"):
             part, skipped = measure_spread(
-                job, workers, done, suite.name, allow_partial=asked["allow_partial"]
+                job, workers, tasks, done, suite.name, allow_partial=asked["allow_partial"]
             )
         manifest = inputs.Manifest()
         list_images(manifest, part.images)
@@ -107,6 +119,8 @@ def analyze_spread(
         write_image_tables(part, table, asked["per_layer"])
         result = explained(result)
         used = {**analyzer.options, **options, "workers": workers}
+        if engine != "process":
+            used["engine"] = engine
         result = replace(
             result,
             run=replace(
@@ -123,6 +137,7 @@ def analyze_spread(
         return result
     finally:
         folder.discard()
+        tasks.stop()
 
 
 _BECOMING = ("preset", "preprocessing", "preprocessing_file", "preprocessing_config")

@@ -1,4 +1,4 @@
-"""A suite spread over processes: each measures a shard, and their states are merged.
+"""A suite spread over workers: each measures a shard, and their states are merged.
 
 A worker that dies is replaced; one that died three times is given up, and its images are missing.
 """
@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from cleanai_onnx.errors import CleanAIError, ImageError, harmless
 from cleanai_onnx.result import SkippedImage
@@ -26,7 +26,15 @@ from cleanai_onnx.states import storage
 from cleanai_onnx.states.merging import merge
 from cleanai_onnx.states.part import Part
 
-__all__ = ["measure_spread", "shards", "threads_of_each"]
+__all__ = [
+    "Engine",
+    "Outcome",
+    "Processes",
+    "explained",
+    "measure_spread",
+    "shards",
+    "threads_of_each",
+]
 
 ATTEMPTS = 3
 LAST_WORDS = 2000
@@ -46,7 +54,7 @@ def threads_of_each(workers: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """What became of a shard: its part; or what was skipped where nothing else was left."""
 
     part: Part | None
@@ -54,21 +62,50 @@ class _Outcome:
     died: bool = False
 
 
+class Engine(Protocol):
+    """What the workers are."""
+
+    def attempt(self, job: Job, report: Callable[[int], None]) -> Outcome | str:
+        """Let a worker do a job; threads call this at the same time.
+
+        Parameters
+        ----------
+        job
+        report
+            Called with how many of its images are done.
+
+        Returns
+        -------
+        Outcome or str
+            The last words of a worker that died.
+
+        Raises
+        ------
+        CleanAIError
+            If something is wrong with the job, so that another try would bring nothing.
+        """
+
+    def stop(self) -> None:
+        """End all workers."""
+
+
 def measure_spread(
     job: Job,
     workers: int,
+    engine: Engine,
     progress: Callable[[int], None] | None = None,
     names: Callable[[int], str] = str,
     *,
     allow_partial: bool = False,
 ) -> tuple[Part, tuple[SkippedImage, ...]]:
-    """Measure a suite with several processes.
+    """Measure a suite with several workers.
 
     Parameters
     ----------
     job
         That of the whole suite; `first`, `last` and `state` are set for each worker.
     workers
+    engine
     progress
         Called with how many images are done.
     names
@@ -89,7 +126,6 @@ def measure_spread(
     ranges = shards(job.found, workers)
     done = [0] * len(ranges)
     lock = threading.Lock()
-    running: set[subprocess.Popen[bytes]] = set()
     ended = threading.Event()
 
     def report(number: int, count: int) -> None:
@@ -98,14 +134,14 @@ def measure_spread(
             if progress is not None:
                 progress(sum(done))
 
-    def work(number: int) -> _Outcome:
+    def work(number: int) -> Outcome:
         first, last = ranges[number]
         own = replace(job, first=first, last=last, state=job.folder / f"{number}.state")
         for _ in range(ATTEMPTS):
             if ended.is_set():
                 break
-            outcome = _attempt(own, lambda count: report(number, count), running)
-            if isinstance(outcome, _Outcome):
+            outcome = engine.attempt(own, lambda count: report(number, count))
+            if isinstance(outcome, Outcome):
                 return outcome
             words = outcome
         if not allow_partial:
@@ -115,7 +151,7 @@ def measure_spread(
             )
         why = f"its worker died {ATTEMPTS} times"
         lost = tuple(SkippedImage(names(i), why) for i in range(first, last))
-        return _Outcome(None, lost, died=True)
+        return Outcome(None, lost, died=True)
 
     with ThreadPoolExecutor(len(ranges)) as pool:
         tasks = [pool.submit(work, number) for number in range(len(ranges))]
@@ -123,63 +159,71 @@ def measure_spread(
             outcomes = [task.result() for task in tasks]
         except BaseException:
             ended.set()
-            for process in tuple(running):
-                with suppress(OSError):
-                    process.kill()
+            engine.stop()
             raise
     return _together(outcomes, ranges)
 
 
-def _attempt(
-    job: Job, report: Callable[[int], None], running: set[subprocess.Popen[bytes]]
-) -> _Outcome | str:
-    """Let a worker do a job; return the outcome, or the last words of a worker that died."""
-    with tempfile.TemporaryFile(dir=job.folder) as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cleanai_onnx.shard"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
-        running.add(process)
-        try:
-            assert process.stdin is not None and process.stdout is not None
-            # It stays open until the worker ends, so that the worker ends with this process.
-            with process, suppress(BrokenPipeError):
-                process.stdin.write(pickle.dumps(job))
-                process.stdin.flush()
-                outcome = None
-                for line in process.stdout:
-                    message = json.loads(line)
-                    if "done" in message:
-                        report(message["done"])
-                    else:
-                        outcome = _explained(message)
-                process.wait()
-        finally:
-            running.discard(process)
-        if outcome is not None:
-            return outcome
-        if process.returncode == 0:
-            return _Outcome(storage.load(job.state))
-        errors.seek(max(0, errors.seek(0, os.SEEK_END) - LAST_WORDS))
-        lines = errors.read().decode("utf-8", "replace").split("\n")
-        words = next((line for line in reversed(lines) if line.strip()), "")
-        code = process.returncode
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return harmless(f"{how}: {words}" if words else how)[:200]
+class Processes:
+    """Workers that are processes of this machine."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def attempt(self, job: Job, report: Callable[[int], None]) -> Outcome | str:
+        """Let a process do a job; see `Engine`."""
+        with tempfile.TemporaryFile(dir=job.folder) as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cleanai_onnx.shard"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+            self._running.add(process)
+            try:
+                assert process.stdin is not None and process.stdout is not None
+                # It stays open until the worker ends, so that the worker ends with this process.
+                with process, suppress(BrokenPipeError):
+                    process.stdin.write(pickle.dumps(job))
+                    process.stdin.flush()
+                    outcome = None
+                    for line in process.stdout:
+                        message = json.loads(line)
+                        if "done" in message:
+                            report(message["done"])
+                        else:
+                            outcome = explained(message)
+                    process.wait()
+            finally:
+                self._running.discard(process)
+            if outcome is not None:
+                return outcome
+            if process.returncode == 0:
+                return Outcome(storage.load(job.state))
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - LAST_WORDS))
+            lines = errors.read().decode("utf-8", "replace").split("\n")
+            words = next((line for line in reversed(lines) if line.strip()), "")
+            code = process.returncode
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            return harmless(f"{how}: {words}" if words else how)[:200]
+
+    def stop(self) -> None:
+        """Kill all processes."""
+        for process in tuple(self._running):
+            with suppress(OSError):
+                process.kill()
 
 
-def _explained(message: dict[str, Any]) -> _Outcome:
+def explained(message: Mapping[str, Any]) -> Outcome:
     """Return what a worker that could not do its job found, or raise why."""
     if "skipped" in message:
         skipped = tuple(SkippedImage(path, reason) for path, reason in message["skipped"])
-        return _Outcome(None, skipped)
+        return Outcome(None, skipped)
     raise ERRORS.get(message["error"], CleanAIError)(message["text"], slug=message["slug"])
 
 
 def _together(
-    outcomes: Sequence[_Outcome], ranges: Sequence[tuple[int, int]]
+    outcomes: Sequence[Outcome], ranges: Sequence[tuple[int, int]]
 ) -> tuple[Part, tuple[SkippedImage, ...]]:
     found = [
         (outcome.part, first)

@@ -128,6 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
             checkpoint=settings["checkpoint"],
             checkpoint_every=every,
             workers=settings["workers"],
+            engine=settings["engine"],
+            ray_address=settings["ray-address"],
             allow_partial=settings["allow-partial"],
             progress=progress,
         )

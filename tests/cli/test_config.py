@@ -30,6 +30,8 @@ CASES: dict[str, Case] = {
     "checkpoint": ("kept", "kept", NO_TEXT),
     "checkpoint-every": ("500", 500, ("", "s", "0", "0s", "-1s", "x", [], TABLE)),
     "workers": ("2", 2, ("0", *NO_COUNT)),
+    "engine": ("ray", "ray", ("dask", "", TABLE)),
+    "ray-address": ("auto", "auto", NO_TEXT),
     "allow-partial": ("yes", True, NO_SWITCH),
     "no-relevance": ("yes", True, NO_SWITCH),
     "quiet": ("1", True, NO_SWITCH),

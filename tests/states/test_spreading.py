@@ -131,12 +131,12 @@ def test_one_that_dies_again_and_again_is_given_up(folder: Path, dying: Any) -> 
 def test_the_images_of_one_that_was_given_up_are_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt = spreading._attempt
+    attempt = spreading.Processes.attempt
 
-    def fragile(job: Any, *arguments: Any) -> Any:
-        return "signal 9" if job.first == 0 else attempt(job, *arguments)
+    def fragile(self: spreading.Processes, job: Any, report: Any) -> Any:
+        return "signal 9" if job.first == 0 else attempt(self, job, report)
 
-    monkeypatch.setattr(spreading, "_attempt", fragile)
+    monkeypatch.setattr(spreading.Processes, "attempt", fragile)
     found = run(folder, workers=3, allow_partial=True)
     assert found.images.used == 3
     names = [one.path for one in found.images.skipped]
@@ -152,6 +152,7 @@ def test_what_a_worker_says_is_said(folder: Path) -> None:
     for options, why in (
         ({"subset": True}, "--workers does not go together with --subset"),
         ({"checkpoint": folder / "kept"}, "--workers does not go together with --checkpoint"),
+        ({"ray_address": "auto"}, "--ray-address needs --engine ray"),
     ):
         with pytest.raises(UsageError, match=why):
             run(folder, workers=2, **options)

@@ -1,0 +1,130 @@
+"""Tasks of Ray find what one process finds, also where they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cleanai_onnx
+from cleanai_onnx import ImageError, UsageError, ray_tasks
+from cleanai_onnx.result import Result
+from tests.cli.material import images
+from tests.states.parts import found_in, model
+
+ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a net and seven images, the last of them broken."""
+    made = tmp_path_factory.mktemp("ray")
+    (made / "net.onnx").write_bytes(model())
+    images(made / "suite", 7)
+    (made / "suite" / "i6.png").write_bytes(b"no image")
+    return made
+
+
+@pytest.fixture(scope="class")
+def cluster() -> Iterator[None]:
+    """Start Ray once: this takes seconds."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def run(folder: Path, **options: Any) -> Result:
+    shared: dict[str, Any] = {"preset": "unit", "batch_size": 2, "relevance": False}
+    return cleanai_onnx.analyze(folder / "net.onnx", folder / "suite", **(shared | options))
+
+
+@pytest.mark.usefixtures("cluster")
+class TestOfACluster:
+    def test_tasks_find_what_one_process_finds(self, folder: Path, tmp_path: Path) -> None:
+        options: dict[str, Any] = {"train": folder / "suite", "learning": {"labels": "none"}}
+        one = run(folder, per_image=tmp_path / "1.csv", **options)
+        seen: list[int] = []
+        ours = run(
+            folder,
+            engine="ray",
+            per_image=tmp_path / "2.csv",
+            progress=lambda count: seen.append,
+            **options,
+        )
+        assert found_in(ours) == found_in(one)
+        assert ours.images == cleanai_onnx.result.replace(one.images, per_image_table="2.csv")
+        assert ours.run.options["workers"] == 2 and ours.run.options["engine"] == "ray"
+        assert seen[-1] == 7
+        assert ray.is_initialized()  # it was not ours to end
+
+    def test_a_task_that_dies_is_done_again(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        measured, marks = ray_tasks._measured, tmp_path
+
+        def fragile(job: Any, profile: Any) -> Any:
+            try:
+                (marks / str(job.first)).mkdir()
+            except FileExistsError:
+                return measured(job, profile)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        monkeypatch.setattr(ray_tasks, "_measured", fragile)
+        assert found_in(run(folder, engine="ray", workers=2)) == found_in(run(folder))
+        assert {path.name for path in marks.iterdir()} == {"0", "3"}
+
+    def test_one_that_dies_again_and_again_is_given_up(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        measured = ray_tasks._measured
+
+        def fragile(job: Any, profile: Any) -> Any:
+            if job.first == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return measured(job, profile)
+
+        monkeypatch.setattr(ray_tasks, "_measured", fragile)
+        with pytest.raises(ImageError, match="images 0 to 2 died 3 times") as caught:
+            run(folder, engine="ray", workers=2)
+        assert caught.value.exit_code == 3
+        found = run(folder, engine="ray", workers=2, allow_partial=True)
+        assert [one.path for one in found.images.skipped] == [
+            "i0.png",
+            "i1.png",
+            "i2.png",
+            "i6.png",
+        ]
+
+    def test_what_a_task_says_is_said(self, folder: Path) -> None:
+        with pytest.raises(ImageError, match=r"The image 'i6.png' cannot be used"):
+            run(folder, engine="ray", workers=2, strict=True)
+
+    def test_a_bug_in_a_task_is_one_here(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def wrong(job: Any, profile: Any) -> Any:
+            raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(ray_tasks, "_measured", wrong)
+        with pytest.raises(ZeroDivisionError, match="a bug"):
+            run(folder, engine="ray", workers=2)
+
+
+def test_ray_is_started_for_one_call_and_ended(folder: Path) -> None:
+    assert not ray.is_initialized()
+    assert found_in(run(folder, engine="ray", workers=2)) == found_in(run(folder))
+    assert not ray.is_initialized()
+
+
+def test_a_cluster_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be joined"):
+        run(folder, engine="ray", ray_address="127.0.0.1:1")
+
+
+def test_with_a_subset(folder: Path) -> None:
+    with pytest.raises(UsageError, match="--engine ray does not go together with --subset"):
+        run(folder, engine="ray", subset=True)
