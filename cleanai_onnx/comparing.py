@@ -15,8 +15,7 @@ from cleanai_onnx.analyzer import Adjacency, Analyzer
 from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters
 from cleanai_onnx.difference import Comparison, Disagreement
-from cleanai_onnx.errors import ImageError
-from cleanai_onnx.feeding import Progress, resolve
+from cleanai_onnx.feeding import Progress, resolve, thumbnail_if_any
 from cleanai_onnx.provenance import RunRecord
 from cleanai_onnx.report.per_image import ImageTable
 from cleanai_onnx.result import ImageFacts, Result, SkippedImage
@@ -269,12 +268,5 @@ def _disagreements(outputs: OutputComparison, suite: inputs.Suite | None) -> Ite
             new_class=None if one.classes is None else one.classes[1],
             difference=one.difference if finite else None,
             relative=one.relative if finite and np.isfinite(one.relative) else None,
-            thumbnail=None if suite is None else _thumbnail(suite, index),
+            thumbnail=None if suite is None else thumbnail_if_any(suite, index),
         )
-
-
-def _thumbnail(suite: inputs.Suite, index: int) -> bytes | None:
-    try:
-        return inputs.thumbnail(suite, index)
-    except ImageError:
-        return None  # it was there when it was compared

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cleanai_onnx import inputs
-from cleanai_onnx.errors import ImageError
+from cleanai_onnx.feeding import thumbnail_if_any
 from cleanai_onnx.inspection import Inspector, ModelInspection
 from cleanai_onnx.inspection.result import ExcitingImage, FeaturedNeuron
 
@@ -46,10 +46,7 @@ def with_neurons(found: ModelInspection, inspector: Inspector) -> ModelInspectio
 
     def shown(index: int) -> bytes | None:
         if index not in thumbnails:
-            try:
-                thumbnails[index] = inputs.thumbnail(suite, index, _SIDE)
-            except ImageError:  # the file has changed since it was measured
-                thumbnails[index] = None
+            thumbnails[index] = thumbnail_if_any(suite, index, _SIDE)
         return thumbnails[index]
 
     def images(claim: int, row: int) -> Iterator[ExcitingImage]:

@@ -144,10 +144,10 @@ def feed(
         return batches.skipped
 
 
-def thumbnail_if_any(suite: inputs.Suite, index: int) -> bytes | None:
+def thumbnail_if_any(suite: inputs.Suite, index: int, size: int = 96) -> bytes | None:
     """Return a thumbnail of an image; None where it cannot be read any more."""
     try:
-        return inputs.thumbnail(suite, index)
+        return inputs.thumbnail(suite, index, size)
     except ImageError:
         # The image was there when it was measured. A report without its picture is still a report.
         return None

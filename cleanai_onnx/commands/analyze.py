@@ -15,6 +15,7 @@ from cleanai_onnx.commands.parsing import (
     add_model_and_images,
     add_options,
     image_options,
+    metric_parameters,
     settings_of,
 )
 from cleanai_onnx.commands.profile import LEARNING, learning, require_train
@@ -150,17 +151,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def analysis_options(settings: config.Settings) -> dict[str, Any]:
     """Return what `cleanai_onnx.analyze` takes of the settings, but for the files to write."""
-    from cleanai_onnx.coverage import Parameters, ProfileParameters
+    from cleanai_onnx.coverage import ProfileParameters
 
     return {
-        "parameters": Parameters(
-            threshold=settings["threshold"],
-            value_threshold=settings["value-threshold"],
-            top_k=settings["top-k"],
-            intervals=settings["intervals"],
-            bounds_from=settings["bounds-from"],
-            cleanai_compat=settings["cleanai-compat"],
-        ),
+        "parameters": metric_parameters(settings),
         "taps": settings["taps"],
         "pair": settings["pair"],
         "adjacency": settings["adjacency"],

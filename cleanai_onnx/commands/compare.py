@@ -13,6 +13,7 @@ from cleanai_onnx.commands.parsing import (
     add_groups,
     add_images,
     image_options,
+    metric_parameters,
     settings_of,
 )
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar
@@ -52,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     from cleanai_onnx import report
     from cleanai_onnx.comparing import compare
-    from cleanai_onnx.coverage import Parameters
     from cleanai_onnx.report import pdf_comparison
     from cleanai_onnx.report.comparison import ComparisonLines
     from cleanai_onnx.report.destination import replace_file
@@ -70,14 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.old,
             arguments.new,
             arguments.images,
-            parameters=Parameters(
-                threshold=settings["threshold"],
-                value_threshold=settings["value-threshold"],
-                top_k=settings["top-k"],
-                intervals=settings["intervals"],
-                bounds_from=settings["bounds-from"],
-                cleanai_compat=settings["cleanai-compat"],
-            ),
+            parameters=metric_parameters(settings),
             taps=settings["taps"],
             adjacency=settings["adjacency"],
             **image_options(settings),

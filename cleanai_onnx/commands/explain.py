@@ -13,6 +13,7 @@ from cleanai_onnx.commands.parsing import (
     add_options,
     image_options,
     settings_of,
+    taken_but,
 )
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show
 
@@ -34,9 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_model_and_images(made)
     add_options(made.add_argument_group("explanation"), config.EXPLANATION)
-    add_groups(
-        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
-    )
+    add_groups(made, taken_but(NOT_TAKEN))
     return made
 
 

@@ -14,6 +14,7 @@ from cleanai_onnx.commands.parsing import (
     add_options,
     image_options,
     settings_of,
+    taken_but,
 )
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show
 
@@ -50,9 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add_options(group, config.INSPECTION)
     shared = (option for option in config.LEARNING if option.name in SHARED)
     add_options(group, (replace(option, help=SHARED[option.name]) for option in shared))
-    add_groups(
-        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
-    )
+    add_groups(made, taken_but(NOT_TAKEN))
     return made
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cleanai_onnx import config
 from cleanai_onnx.errors import UsageError
+
+if TYPE_CHECKING:
+    from cleanai_onnx.coverage import Parameters
 
 __all__ = [
     "Parser",
@@ -17,7 +20,9 @@ __all__ = [
     "add_model_and_images",
     "add_options",
     "image_options",
+    "metric_parameters",
     "settings_of",
+    "taken_but",
 ]
 
 GROUPS: dict[config.Group, str] = {
@@ -75,6 +80,11 @@ def add_groups(parser: argparse.ArgumentParser, taken: Callable[[config.Option],
         add_options(groups[option.group], (option,))
 
 
+def taken_but(names: Collection[str]) -> Callable[[config.Option], bool]:
+    """Return what `add_groups` takes of a command that judges no metrics, without `names`."""
+    return lambda one: one.group not in ("metrics", "gates") and one.name not in names
+
+
 def add_options(group: Any, options: Iterable[config.Option]) -> None:
     """Add options to a parser or a group of it."""
     # Every default is None, so that the environment and the file can speak where the user did not.
@@ -122,3 +132,17 @@ def image_options(settings: config.Settings) -> dict[str, Any]:
         "seed": settings["seed"],
         "strict": settings["strict"],
     }
+
+
+def metric_parameters(settings: config.Settings) -> Parameters:
+    """Return the parameters of the metrics that need no profile."""
+    from cleanai_onnx.coverage import Parameters
+
+    return Parameters(
+        threshold=settings["threshold"],
+        value_threshold=settings["value-threshold"],
+        top_k=settings["top-k"],
+        intervals=settings["intervals"],
+        bounds_from=settings["bounds-from"],
+        cleanai_compat=settings["cleanai-compat"],
+    )

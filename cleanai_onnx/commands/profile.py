@@ -14,6 +14,7 @@ from cleanai_onnx.commands.parsing import (
     add_options,
     image_options,
     settings_of,
+    taken_but,
 )
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show
 from cleanai_onnx.config import Settings
@@ -47,9 +48,7 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", metavar="FILE", help="the profile to write (default: MODEL.profile)"
     )
     add_options(made.add_argument_group("learning"), config.LEARNING)
-    add_groups(
-        made, lambda one: one.group not in ("metrics", "gates") and one.name not in NOT_TAKEN
-    )
+    add_groups(made, taken_but(NOT_TAKEN))
     return made
 
 

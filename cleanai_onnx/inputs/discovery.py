@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cleanai_onnx.errors import ImageError
 from cleanai_onnx.inputs.arrays import ARRAY_SUFFIXES, array_suite
-from cleanai_onnx.inputs.naming import natural_key, shown
+from cleanai_onnx.inputs.naming import first_of, natural_key, shown, suffix_of
 from cleanai_onnx.inputs.remote import without_secrets
 from cleanai_onnx.inputs.stored import is_stored, stored_suite
 from cleanai_onnx.inputs.suite import Suite
@@ -57,7 +57,7 @@ def discover(
     sources = [os.fspath(one) for one in given]
     if not sources or not all(sources):
         raise ImageError("No images were named: give a folder, a file, a pattern or a .npy file.")
-    arrays = [one for one in sources if _suffix(one) in ARRAY_SUFFIXES and not os.path.isdir(one)]
+    arrays = [one for one in sources if suffix_of(one) in ARRAY_SUFFIXES and not os.path.isdir(one)]
     if arrays:
         if len(sources) > 1:
             raise ImageError(
@@ -80,12 +80,8 @@ def discover(
     return stored_suite(stored, _is_image_name).limited(limit, seed)
 
 
-def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
-
-
 def _is_image_name(name: str) -> bool:
-    return _suffix(name) in IMAGE_SUFFIXES
+    return suffix_of(name) in IMAGE_SUFFIXES
 
 
 def _holds_image(folder: str) -> bool:
@@ -101,11 +97,8 @@ def _file_suite(sources: list[str], listed: list[str]) -> Suite:
     root = _shared_folder([os.path.abspath(folder) for folder in dict(found)])
     prefixes = {folder: _relative(os.path.abspath(folder), root) for folder in dict(found)}
     files = {prefixes[folder] + name for folder, name in found}
-    shown_source = ", ".join(shown(one) for one in sources[:3])
-    if len(sources) > 3:
-        shown_source += f" and {len(sources) - 3} more"
     return Suite(
-        source=shown_source,
+        source=first_of(sources),
         kind="files",
         found=len(files),
         root=root,
@@ -116,7 +109,7 @@ def _file_suite(sources: list[str], listed: list[str]) -> Suite:
 
 def _listed(source: str) -> list[str]:
     """Return the lines of a list of sources, and any other source as it is."""
-    if _suffix(source) != ".txt" or not os.path.isfile(source):
+    if suffix_of(source) != ".txt" or not os.path.isfile(source):
         return [source]
     try:
         content = Path(source).read_bytes()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 
-__all__ = ["natural_key", "shown"]
+__all__ = ["first_of", "natural_key", "shown", "suffix_of"]
 
 _DIGITS = re.compile(r"([0-9]+)")
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -64,3 +65,14 @@ def _escaped(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix of a path in lower case, such as ``.png``."""
+    return os.path.splitext(path)[1].lower()
+
+
+def first_of(sources: Sequence[str]) -> str:
+    """Return what users named as one printable text: three of them, and how many more."""
+    text = ", ".join(shown(one) for one in sources[:3])
+    return text if len(sources) <= 3 else f"{text} and {len(sources) - 3} more"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cleanai_onnx.errors import ImageError
-from cleanai_onnx.inputs.naming import natural_key, shown
+from cleanai_onnx.inputs.naming import first_of, natural_key, shown, suffix_of
 from cleanai_onnx.inputs.remote import is_url, open_urls, without_secrets
 from cleanai_onnx.inputs.stores import ARCHIVE_SUFFIXES, COMPRESSED, Store, open_archive
 from cleanai_onnx.inputs.suite import Suite
@@ -55,7 +55,7 @@ def is_stored(source: str, holds_image: Callable[[str], bool]) -> bool:
         return _has_tables(source) and not holds_image(source)
     lower = source.lower()
     return (
-        _suffix(source) in ARCHIVE_SUFFIXES | TABLE_SUFFIXES
+        suffix_of(source) in ARCHIVE_SUFFIXES | TABLE_SUFFIXES
         or lower.endswith(COMPRESSED)
         or _archive_of(source) is not None
     )
@@ -106,10 +106,7 @@ def stored_suite(sources: Sequence[str], is_image: Callable[[str], bool]) -> Sui
         for (place, store), path in zip(placed.items(), stores, strict=True)
         for name in _images(store, wanted.get(path), is_image)
     ]
-    printable = [shown(without_secrets(one)) for one in sources]
-    source = ", ".join(printable[:3])
-    if len(printable) > 3:
-        source += f" and {len(printable) - 3} more"
+    source = first_of([without_secrets(one) for one in sources])
     if not names:
         raise ImageError(f"'{source}' holds no image.")
     return Suite(
@@ -132,19 +129,15 @@ def _shared_place(stores: Iterable[str]) -> str:
 def _has_tables(folder: str) -> bool:
     """Return whether tables lie in a folder, or in its `data`, as on the Hugging Face hub."""
     return any(
-        _suffix(name) == ".parquet"
+        suffix_of(name) == ".parquet"
         for place in (folder, os.path.join(folder, "data"))
         if os.access(place, os.R_OK) and os.path.isdir(place)
         for name in os.listdir(place)
     )
 
 
-def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
-
-
 def _is_table(path: str) -> bool:
-    return os.path.isdir(path) or _suffix(path) in TABLE_SUFFIXES
+    return os.path.isdir(path) or suffix_of(path) in TABLE_SUFFIXES
 
 
 def _files(path: str) -> list[str]:
@@ -155,7 +148,7 @@ def _archive_of(source: str) -> str | None:
     """Return the archive that a source is a member of: ``photos.zip`` of ``photos.zip/cat.png``."""
     head = os.path.dirname(source)
     while head and head != os.path.dirname(head):
-        if _suffix(head) in ARCHIVE_SUFFIXES and os.path.isfile(head):
+        if suffix_of(head) in ARCHIVE_SUFFIXES and os.path.isfile(head):
             return head
         head = os.path.dirname(head)
     return None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import IO
 
 from cleanai_onnx.errors import OutputError
 from cleanai_onnx.report.names import printable
@@ -21,6 +22,7 @@ __all__ = [
     "check_destination",
     "discard_unfinished",
     "explained",
+    "replace_by",
     "replace_file",
     "when_in_place",
 ]
@@ -204,18 +206,32 @@ def replace_file(path: str | Path, content: bytes, flag: str = "--output") -> Pa
     OutputError
         With one sentence that says why the file cannot be written, and what to do.
     """
+    return replace_by(path, lambda stream: stream.write(content), flag)
+
+
+def replace_by(
+    path: str | Path, write: Callable[[IO[bytes]], object], flag: str = "--output"
+) -> Path:
+    """Replace a file as `replace_file` does, by what `write` writes to the stream it is given.
+
+    Raises
+    ------
+    OutputError
+        As `replace_file`.
+    """
     pending: Pending | None = None
     try:
         pending = Pending(path, flag)
         with pending.temporary.open("wb") as stream:
-            stream.write(content)
+            write(stream)
             stream.flush()
             os.fsync(stream.fileno())
         pending.place()
     except BaseException as error:
         if pending is not None:
             pending.remove()
-        if isinstance(error, OSError | ValueError):
+        # A value error of `write` is a bug; before it, the path is none.
+        if isinstance(error, OSError) or (pending is None and isinstance(error, ValueError)):
             raise explained(path, error, flag) from error
         raise
     return Path(path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 from cleanai_onnx.report.figures import NOTHING
 from cleanai_onnx.report.names import named
@@ -149,6 +151,23 @@ class LayerFiring:
     layer: LayerFacts
     counts: tuple[int, ...]
     used: int
+
+    def runs(self, levels: int) -> Iterator[tuple[int | None, int, int]]:
+        """Yield runs of channels that fire alike, the rarest first: level, first place, length.
+
+        Channels are sorted by how often they fired. The level is below `levels`, and None where
+        they never fired.
+        """
+        used = max(1, self.used)
+        alike = [
+            None if fired == 0 else min(levels - 1, fired * levels // used)
+            for fired in sorted(self.counts)
+        ]
+        start = 0
+        for level, run in groupby(alike):
+            size = sum(1 for _ in run)
+            yield level, start, size
+            start += size
 
     @cached_property
     def dead(self) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from cleanai_onnx.report.names import named, printable, spreadsheet_cell
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Journal", "headline", "show", "write_json", "write_table"]
+__all__ = ["Journal", "headline", "model_rows", "show", "write_json", "write_table"]
 
 NAME = "exploration.jsonl"
 
@@ -166,6 +166,20 @@ def write_json(path: Path, exploration: Exploration, journal: Journal) -> None:
         file.discard()
 
 
+def model_rows(exploration: Exploration) -> list[list[str]]:
+    """Return for each model: its name, the items, what the suite covers, with found ones, new."""
+    return [
+        [
+            named(model.name),
+            f"{model.items:,}",
+            figures.percent(model.covered_before / model.items if model.items else None),
+            figures.percent(model.covered / model.items if model.items else None),
+            f"{model.covered - model.covered_before:,}",
+        ]
+        for model in exploration.models
+    ]
+
+
 def headline(exploration: Exploration) -> str:
     """Return in one sentence what was found."""
     if exploration.settings.get("perturb"):
@@ -190,16 +204,7 @@ def show(exploration: Exploration, console: Console) -> None:
         seconds += "" if steps is None else f", {steps:.1f} steps on average"
     lines.line(f"{how}{named(exploration.source)}, {seconds}", "dim")
     lines.blank()
-    rows = [
-        [
-            named(model.name),
-            f"{model.items:,}",
-            figures.percent(model.covered_before / model.items if model.items else None),
-            figures.percent(model.covered / model.items if model.items else None),
-            f"{model.covered - model.covered_before:,}",
-        ]
-        for model in exploration.models
-    ]
+    rows = model_rows(exploration)
     heading = ["Model", f"{exploration.metric} items", "suite", "with found", "new"]
     lines.columns(heading, rows, flexible=0, strong=(3,))
     if exploration.lost:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from cleanai_onnx.report.colormap import color_of
 from cleanai_onnx.report.digest import LayerFiring
@@ -57,17 +56,10 @@ def firing_runs(layer: LayerFiring, width: float) -> Iterator[tuple[str | None, 
     Channels are sorted by how often they fired and share the width equally. The colour is None
     where they never fired. The drawing is one unit high.
     """
-    count, used = len(layer.counts), max(1, layer.used)
-    levels = [
-        -1 if fired == 0 else min(_LEVELS - 1, fired * _LEVELS // used)
-        for fired in sorted(layer.counts)
-    ]
-    start = 0
-    for level, run in groupby(levels):
-        size = sum(1 for _ in run)
+    count = len(layer.counts)
+    for level, start, size in layer.runs(_LEVELS):
         left, wide = _short(width * start / count), _short(width * size / count)
-        yield None if level < 0 else _color(level), f"M{left} 0h{wide}v1h-{wide}z"
-        start += size
+        yield None if level is None else _color(level), f"M{left} 0h{wide}v1h-{wide}z"
 
 
 def scale() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from cleanai_onnx.report.colormap import color_of
 from cleanai_onnx.report.digest import (
@@ -235,15 +234,8 @@ def _draw_firing_row(
     count = len(layer.counts)
     if not count:
         return
-    used = max(1, layer.used)
-    levels = [
-        -1 if fired == 0 else min(_LEVELS - 1, fired * _LEVELS // used)
-        for fired in sorted(layer.counts)
-    ]
-    start = 0
-    for level, run in groupby(levels):
-        size = sum(1 for _ in run)
-        color = SIGNAL if level < 0 else color_of(level / (_LEVELS - 1))
+    for level, start, size in layer.runs(_LEVELS):
+        color = SIGNAL if level is None else color_of(level / (_LEVELS - 1))
         overlap = 0.1 if start + size < count else 0.0
         sheet.rect(
             x + width * start / count,
@@ -252,4 +244,3 @@ def _draw_firing_row(
             height * 0.88,
             color,
         )
-        start += size

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cleanai_onnx.exploration.record import Exploration, Finding
 from cleanai_onnx.report import figures
-from cleanai_onnx.report.exploration import headline
+from cleanai_onnx.report.exploration import headline, model_rows
 from cleanai_onnx.report.names import named, printable
 from cleanai_onnx.report.pdf_grid import GridColumn, draw_grid
 from cleanai_onnx.report.pdf_sheet import (
@@ -105,16 +105,7 @@ def _draw_cover(sheet: Sheet, exploration: Exploration) -> None:
             GridColumn("With found", 24, "right", style=SMALL.bold()),
             GridColumn("New", 24, "right"),
         ],
-        [
-            (
-                named(model.name),
-                f"{model.items:,}",
-                figures.percent(model.covered_before / model.items if model.items else None),
-                figures.percent(model.covered / model.items if model.items else None),
-                f"{model.covered - model.covered_before:,}",
-            )
-            for model in exploration.models
-        ],
+        model_rows(exploration),
     )
     sheet.y += 5
 

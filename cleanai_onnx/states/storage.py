@@ -6,7 +6,6 @@ See `cleanai_onnx.container` for what such a file may hold.
 from __future__ import annotations
 
 import math
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from cleanai_onnx.errors import UsageError
 from cleanai_onnx.profiles import Profile, learnt_from, require_same
 from cleanai_onnx.profiles import storage as profile_storage
 from cleanai_onnx.report import json as result_json
-from cleanai_onnx.report.destination import Pending, explained
+from cleanai_onnx.report.destination import replace_by
 from cleanai_onnx.result import LayerFacts, ModelFacts, Result
 from cleanai_onnx.states.images import REMEDY, Shape, StoredImages, add_images, refused
 from cleanai_onnx.states.part import STATE_FORMAT_VERSION, PairImage, Part, StateFacts
@@ -52,21 +51,7 @@ def save(part: Part, path: str | Path) -> Path:
     OutputError
         If the file cannot be written there.
     """
-    pending: Pending | None = None
-    try:
-        pending = Pending(path, "--state")
-        with pending.temporary.open("wb") as stream:
-            _write(part, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        pending.place()
-    except BaseException as error:
-        if pending is not None:
-            pending.remove()
-        if isinstance(error, OSError):
-            raise explained(path, error, "--state") from error
-        raise
-    return Path(path)
+    return replace_by(path, lambda stream: _write(part, stream), "--state")
 
 
 def _write(part: Part, stream: Any) -> None:
