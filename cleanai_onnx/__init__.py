@@ -17,11 +17,6 @@ from typing import TYPE_CHECKING, Any
 from cleanai_onnx._version import __version__
 
 if TYPE_CHECKING:
-    from cleanai_onnx.analysis import analyze
-    from cleanai_onnx.analyzer import Analyzer
-    from cleanai_onnx.asserting import assert_coverage
-    from cleanai_onnx.combining import combine
-    from cleanai_onnx.comparing import compare
     from cleanai_onnx.coverage import Parameters, ProfileParameters
     from cleanai_onnx.errors import (
         CleanAIError,
@@ -31,13 +26,18 @@ if TYPE_CHECKING:
         UsageError,
     )
     from cleanai_onnx.exploration.record import Exploration
-    from cleanai_onnx.exploring import ExplorationOptions, explore
-    from cleanai_onnx.inspecting import inspect, inspect_models
+    from cleanai_onnx.jobs.analysis import analyze
+    from cleanai_onnx.jobs.asserting import assert_coverage
+    from cleanai_onnx.jobs.combining import combine
+    from cleanai_onnx.jobs.comparing import compare
+    from cleanai_onnx.jobs.exploring import ExplorationOptions, explore
+    from cleanai_onnx.jobs.inspecting import inspect, inspect_models
+    from cleanai_onnx.jobs.profiling import learn
+    from cleanai_onnx.measuring.analyzer import Analyzer
     from cleanai_onnx.profiles import Profile
     from cleanai_onnx.profiles import load as load_profile
     from cleanai_onnx.profiles import merge as merge_profiles
     from cleanai_onnx.profiles import save as save_profile
-    from cleanai_onnx.profiling import learn
     from cleanai_onnx.relevance import Attribution, Explainer, attribute
     from cleanai_onnx.report import read as load_result
     from cleanai_onnx.result import Result
@@ -78,23 +78,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Analyzer": ("cleanai_onnx.analyzer", "Analyzer"),
-    "analyze": ("cleanai_onnx.analysis", "analyze"),
-    "combine": ("cleanai_onnx.combining", "combine"),
-    "assert_coverage": ("cleanai_onnx.asserting", "assert_coverage"),
+    "Analyzer": ("cleanai_onnx.measuring.analyzer", "Analyzer"),
+    "analyze": ("cleanai_onnx.jobs.analysis", "analyze"),
+    "combine": ("cleanai_onnx.jobs.combining", "combine"),
+    "assert_coverage": ("cleanai_onnx.jobs.asserting", "assert_coverage"),
     "Parameters": ("cleanai_onnx.coverage", "Parameters"),
     "ProfileParameters": ("cleanai_onnx.coverage", "ProfileParameters"),
     "Profile": ("cleanai_onnx.profiles", "Profile"),
-    "inspect": ("cleanai_onnx.inspecting", "inspect"),
-    "inspect_models": ("cleanai_onnx.inspecting", "inspect_models"),
-    "learn": ("cleanai_onnx.profiling", "learn"),
+    "inspect": ("cleanai_onnx.jobs.inspecting", "inspect"),
+    "inspect_models": ("cleanai_onnx.jobs.inspecting", "inspect_models"),
+    "learn": ("cleanai_onnx.jobs.profiling", "learn"),
     "load_profile": ("cleanai_onnx.profiles", "load"),
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),
     "save_profile": ("cleanai_onnx.profiles", "save"),
     "Exploration": ("cleanai_onnx.exploration.record", "Exploration"),
-    "ExplorationOptions": ("cleanai_onnx.exploring", "ExplorationOptions"),
-    "explore": ("cleanai_onnx.exploring", "explore"),
-    "compare": ("cleanai_onnx.comparing", "compare"),
+    "ExplorationOptions": ("cleanai_onnx.jobs.exploring", "ExplorationOptions"),
+    "explore": ("cleanai_onnx.jobs.exploring", "explore"),
+    "compare": ("cleanai_onnx.jobs.comparing", "compare"),
     "diff": ("cleanai_onnx.validation", "diff"),
     "Result": ("cleanai_onnx.result", "Result"),
     "log_to_mlflow": ("cleanai_onnx.tracking", "log_to_mlflow"),

@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from cleanai_onnx import report
-    from cleanai_onnx.analysis import analyze
+    from cleanai_onnx.jobs.analysis import analyze
     from cleanai_onnx.report.names import file_stem
     from cleanai_onnx.states.checkpoint import Every
 

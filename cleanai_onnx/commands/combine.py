@@ -86,7 +86,7 @@ def _combine_states(arguments: argparse.Namespace) -> int:
     gates = gates_said(arguments)
 
     from cleanai_onnx import report
-    from cleanai_onnx.combining import combine
+    from cleanai_onnx.jobs.combining import combine
     from cleanai_onnx.report.names import file_stem
     from cleanai_onnx.states import storage
 

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     gates = gates_of_settings(settings)
 
     from cleanai_onnx import report
-    from cleanai_onnx.comparing import compare
+    from cleanai_onnx.jobs.comparing import compare
     from cleanai_onnx.report import pdf_comparison
     from cleanai_onnx.report.comparison import ComparisonLines
     from cleanai_onnx.report.destination import replace_file

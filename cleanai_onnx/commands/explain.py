@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments, config.OPTIONS, config.EXPLANATION)
 
     from cleanai_onnx import report
-    from cleanai_onnx.explaining import explain
+    from cleanai_onnx.jobs.explaining import explain
     from cleanai_onnx.report.names import file_stem
 
     stem = Path(settings["output"]) / f"Relevance_{file_stem(Path(arguments.model).stem)}"

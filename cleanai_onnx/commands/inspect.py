@@ -60,9 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments, config.OPTIONS, config.INSPECTION, config.LEARNING)
 
     from cleanai_onnx import report
-    from cleanai_onnx.inspecting import inspect_models
     from cleanai_onnx.inspection import measures_called
     from cleanai_onnx.inspection.measure import LayerMeasure
+    from cleanai_onnx.jobs.inspecting import inspect_models
     from cleanai_onnx.report import affinities, database, pdf_inspection
     from cleanai_onnx.report.destination import replace_file
     from cleanai_onnx.report.names import file_stem

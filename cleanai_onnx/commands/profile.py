@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments, config.OPTIONS, config.LEARNING)
 
     from cleanai_onnx import profiles
-    from cleanai_onnx.profiling import learn
+    from cleanai_onnx.jobs.profiling import learn
     from cleanai_onnx.report.names import file_stem
 
     path = Path(arguments.out or f"{file_stem(Path(arguments.model).stem)}.profile")

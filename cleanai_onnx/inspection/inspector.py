@@ -25,11 +25,11 @@ from cleanai_onnx.inspection.measure import (
 from cleanai_onnx.inspection.result import AffinityTable, ModelInspection, map_size
 from cleanai_onnx.inspection.scores import Confidence
 from cleanai_onnx.inspection.stopping import Stopping
+from cleanai_onnx.measuring.runner import Runner, is_whole, unit_matrix
 from cleanai_onnx.profiles.learning import chosen_layers
 from cleanai_onnx.profiles.profile import channel_columns
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.result import PreprocessingField, View
-from cleanai_onnx.runner import Runner, is_whole, unit_matrix
 
 if TYPE_CHECKING:
     from cleanai_onnx import graph
@@ -150,7 +150,7 @@ class Inspector:
         return self._runner.batch_size
 
     def prepare(self, item_shape: Sequence[int], most: int | None = None) -> None:
-        """Choose the batch size and find the taps; see `cleanai_onnx.runner.Runner.prepare`."""
+        """Choose the batch size and find the taps: `cleanai_onnx.measuring.runner.Runner`."""
         self._most = most
         self._runner.prepare(item_shape, most)
 

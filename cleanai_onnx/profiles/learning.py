@@ -19,13 +19,13 @@ import numpy.typing as npt
 from cleanai_onnx import coverage, runtime
 from cleanai_onnx.errors import CleanAIError, ImageError, UsageError
 from cleanai_onnx.inputs.naming import shown
+from cleanai_onnx.measuring.runner import Runner, is_whole
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.profiles.profile import Profile, Relevance, channel_columns
 from cleanai_onnx.profiles.sample import UNLABELLED, Sampler, image_keys
 from cleanai_onnx.profiles.unit_moments import UnitMoments
 from cleanai_onnx.provenance import RunRecord, versions
 from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, View
-from cleanai_onnx.runner import Runner, is_whole
 
 if TYPE_CHECKING:
     from cleanai_onnx import graph
@@ -129,7 +129,7 @@ class Profiler:
         return self._runner.classes
 
     def prepare(self, item_shape: Sequence[int], most: int | None = None) -> None:
-        """Choose the batch size and find the taps; see `cleanai_onnx.runner.Runner.prepare`."""
+        """Choose the batch size and find the taps: `cleanai_onnx.measuring.runner.Runner`."""
         self._runner.prepare(item_shape, most)
 
     def start(self) -> None:

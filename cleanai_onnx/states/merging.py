@@ -21,11 +21,11 @@ import numpy.typing as npt
 from cleanai_onnx import coverage, runtime
 from cleanai_onnx.coverage import PROFILED
 from cleanai_onnx.errors import UsageError
-from cleanai_onnx.featured_relevance import INCOMPLETE, incomplete
-from cleanai_onnx.findings import find
-from cleanai_onnx.individuals import FEATURED
 from cleanai_onnx.inputs import Manifest
 from cleanai_onnx.inputs.naming import shown
+from cleanai_onnx.measuring.featured_relevance import INCOMPLETE, incomplete
+from cleanai_onnx.measuring.findings import find
+from cleanai_onnx.measuring.individuals import FEATURED
 from cleanai_onnx.provenance import configuration_sha256
 from cleanai_onnx.result import FeaturedImage, ImageFacts, Note, Result, RunFacts, SkippedImage
 from cleanai_onnx.selection.text import TextRecord

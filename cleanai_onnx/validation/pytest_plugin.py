@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Switch the cache off where the project says so."""
     if not config.getini(CACHE):
-        from cleanai_onnx.asserting import RESULTS
+        from cleanai_onnx.jobs.asserting import RESULTS
 
         RESULTS.most = 0
 
@@ -78,8 +78,8 @@ class CleanAI:
 
         The same files with the same options are analyzed once in each process.
         """
-        from cleanai_onnx.asserting import RESULTS
         from cleanai_onnx.commands.analyze import analysis_options
+        from cleanai_onnx.jobs.asserting import RESULTS
 
         given = {**analysis_options(self.settings), "relevance": False, **options}
         return RESULTS.analyze(model, images, given)
@@ -92,9 +92,9 @@ class CleanAI:
         Without a limit here, the gates of the project's configuration are those that count.
         """
         __tracebackhide__ = True
-        from cleanai_onnx.asserting import demands, require, split
         from cleanai_onnx.commands.gating import Gates
         from cleanai_onnx.errors import UsageError
+        from cleanai_onnx.jobs.asserting import demands, require, split
 
         demanded, options = split(limits)
         if demanded or gates:

@@ -148,7 +148,7 @@ class TestSlugs:
         assert OutputError("x").slug == "output"
         assert raised_in("cleanai_onnx.graph.loading").slug == "model-file"
         assert raised_in("cleanai_onnx.lowering.operators.pooling").slug == "lowering"
-        assert raised_in("cleanai_onnx.analysis").slug == "usage"
+        assert raised_in("cleanai_onnx.jobs.analysis").slug == "usage"
         assert UsageError("x").slug == "usage"
 
     def test_survives_pickling(self) -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cleanai_onnx import analysis, cli, report
+from cleanai_onnx import cli, report
+from cleanai_onnx.jobs import analysis
 from cleanai_onnx.report import pdf
 from cleanai_onnx.states.checkpoint import FILE
 

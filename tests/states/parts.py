@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from cleanai_onnx import Parameters, ProfileParameters
-from cleanai_onnx.analyzer import Analyzer
+from cleanai_onnx.measuring.analyzer import Analyzer
 from cleanai_onnx.profiles import Profile, Profiler
 from cleanai_onnx.result import Result
 from cleanai_onnx.states.images import scratch

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import cleanai_onnx
-from cleanai_onnx import ImageError, UsageError, ray_tasks
+from cleanai_onnx import ImageError, UsageError
 from cleanai_onnx.result import Result
+from cleanai_onnx.spread import ray_tasks
 from tests.cli.material import images
 from tests.states.parts import found_in, model
 

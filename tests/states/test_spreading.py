@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cleanai_onnx
-from cleanai_onnx import ImageError, Parameters, UsageError, coverage, spreading
+from cleanai_onnx import ImageError, Parameters, UsageError, coverage
 from cleanai_onnx.report.json import text_of
 from cleanai_onnx.result import Result
+from cleanai_onnx.spread import spreading
 from tests.cli.material import images
 from tests.coverage.measuring import PARAMETERS, measured
 from tests.coverage.suites import TINY, small_suites, thorough
@@ -167,7 +168,7 @@ def test_a_suite_of_which_no_image_can_be_used(folder: Path) -> None:
 
 def test_a_worker_ends_with_its_parent() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", "from cleanai_onnx import shard; import time, threading\n"
+        [sys.executable, "-c", "from cleanai_onnx.spread import shard; import time, threading\n"
          "threading.Thread(target=shard._end_with_parent).start(); time.sleep(100)"],
         stdin=subprocess.PIPE,
     )  # fmt: skip

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 import cleanai_onnx
-from cleanai_onnx import analysis, assert_coverage
-from cleanai_onnx.asserting import RESULTS, split
-from cleanai_onnx.caching import ResultCache
+from cleanai_onnx import assert_coverage
 from cleanai_onnx.coverage import Parameters
 from cleanai_onnx.errors import UsageError
+from cleanai_onnx.jobs import analysis
+from cleanai_onnx.jobs.asserting import RESULTS, split
+from cleanai_onnx.jobs.caching import ResultCache
 from cleanai_onnx.validation.gate import METRICS
 from tests.cli.material import build, images, node, relu, save
 
@@ -45,7 +46,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return original(model, images, **options)
 
     monkeypatch.setattr(analysis, "analyze", counted)
-    monkeypatch.setattr("cleanai_onnx.asserting.RESULTS", ResultCache())
+    monkeypatch.setattr("cleanai_onnx.jobs.asserting.RESULTS", ResultCache())
     return found
 
 

@@ -66,8 +66,8 @@ def explain(
         With one sentence that says what is wrong and what to do. Nothing is written then.
     """
     from cleanai_onnx import graph, inputs, runtime
-    from cleanai_onnx.featured_relevance import WIDENED
-    from cleanai_onnx.feeding import resolve
+    from cleanai_onnx.measuring.featured_relevance import WIDENED
+    from cleanai_onnx.measuring.feeding import resolve
     from cleanai_onnx.provenance import RunRecord
     from cleanai_onnx.relevance import Explainer
     from cleanai_onnx.report.explanation import ExplanationFile

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cleanai_onnx.errors import UsageError, harmless
-from cleanai_onnx.shard import Job, attempt
-from cleanai_onnx.spreading import Outcome, explained
+from cleanai_onnx.spread.shard import Job, attempt
+from cleanai_onnx.spread.spreading import Outcome, explained
 from cleanai_onnx.states import storage
 
 __all__ = ["RayTasks"]
@@ -24,7 +24,7 @@ REACHED_IN = 20
 
 
 class RayTasks:
-    """A Ray cluster, joined or started here; an `Engine` of `cleanai_onnx.spreading`.
+    """A Ray cluster, joined or started here; an `Engine` of `cleanai_onnx.spread.spreading`.
 
     Parameters
     ----------

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cleanai_onnx.caching import ResultCache
 from cleanai_onnx.errors import UsageError
+from cleanai_onnx.jobs.caching import ResultCache
 
 if TYPE_CHECKING:
     from cleanai_onnx.result import Result
@@ -80,7 +80,7 @@ def split(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     UsageError
         If one is neither; the nearest known one is named.
     """
-    from cleanai_onnx.analysis import analyze
+    from cleanai_onnx.jobs.analysis import analyze
     from cleanai_onnx.validation.gate import METRICS
 
     metrics = {metric.replace("-", "_"): metric for metric in METRICS}

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleanai_onnx import inputs, runtime
-from cleanai_onnx.analyzer import Adjacency, Analyzer
-from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters
 from cleanai_onnx.difference import Comparison, Disagreement
-from cleanai_onnx.feeding import Progress, resolve, thumbnail_if_any
+from cleanai_onnx.measuring.analyzer import Adjacency, Analyzer
+from cleanai_onnx.measuring.batches import are_paths, limited
+from cleanai_onnx.measuring.feeding import Progress, resolve, thumbnail_if_any
+from cleanai_onnx.measuring.runner import classes_of
 from cleanai_onnx.provenance import RunRecord
 from cleanai_onnx.report.per_image import ImageTable
 from cleanai_onnx.result import ImageFacts, Result, SkippedImage
-from cleanai_onnx.runner import classes_of
 from cleanai_onnx.validation.gate import Gate, gates_of
 from cleanai_onnx.validation.judging import judge
 from cleanai_onnx.validation.meeting import Meeting

@@ -11,7 +11,7 @@ from cleanai_onnx import graph
 from cleanai_onnx.exploration import perturbations
 from cleanai_onnx.exploration.perturbations import Perturbation
 from cleanai_onnx.exploration.searched import SearchedModel
-from cleanai_onnx.seeding import Points, SeedImages
+from cleanai_onnx.jobs.seeding import Points, SeedImages
 
 __all__ = ["Perturber"]
 

@@ -48,7 +48,7 @@ class ResultCache:
         What has no lasting identity (arrays, batches, a model in memory) is analyzed each time, and
         so is what writes files.
         """
-        from cleanai_onnx.analysis import analyze
+        from cleanai_onnx.jobs.analysis import analyze
 
         try:
             if any(options.get(name) is not None for name in _WRITTEN):

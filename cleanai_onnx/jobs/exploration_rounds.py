@@ -31,17 +31,17 @@ from cleanai_onnx.exploration.search import (
     searcher,
 )
 from cleanai_onnx.exploration.searched import SearchedModel, bytes_for_each, on_device, prepare
-from cleanai_onnx.feeding import Progress
-from cleanai_onnx.perturbing import Perturber
+from cleanai_onnx.jobs.perturbing import Perturber
+from cleanai_onnx.jobs.seeding import Points, SeedImages, array_file
+from cleanai_onnx.jobs.witness import Testimony, Witness
+from cleanai_onnx.measuring.feeding import Progress
 from cleanai_onnx.provenance import RunRecord
 from cleanai_onnx.report.destination import replace_file
 from cleanai_onnx.report.explanation import heat_map_name
 from cleanai_onnx.result import SkippedImage
-from cleanai_onnx.seeding import Points, SeedImages, array_file
-from cleanai_onnx.witness import Testimony, Witness
 
 if TYPE_CHECKING:
-    from cleanai_onnx.exploring import ExplorationOptions
+    from cleanai_onnx.jobs.exploring import ExplorationOptions
     from cleanai_onnx.report.exploration import Journal
 
 __all__ = ["Rounds"]

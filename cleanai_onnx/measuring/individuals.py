@@ -11,7 +11,7 @@ import numpy as np
 
 from cleanai_onnx import coverage
 from cleanai_onnx.container import UnfitError, array_in, list_in, whole_in
-from cleanai_onnx.image_tables import ImageTables
+from cleanai_onnx.measuring.image_tables import ImageTables
 from cleanai_onnx.result import FeaturedImage
 from cleanai_onnx.states.images import ImageRecord, Opener, Shape
 from cleanai_onnx.states.part import PairImage

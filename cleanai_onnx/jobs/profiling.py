@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleanai_onnx import inputs, runtime
-from cleanai_onnx.batches import are_paths, limited
-from cleanai_onnx.feeding import Progress, feed, resolve
+from cleanai_onnx.measuring.batches import are_paths, limited
+from cleanai_onnx.measuring.feeding import Progress, feed, resolve
 from cleanai_onnx.profiles import LAST_HIDDEN, TRACES, Profile, Profiler
 from cleanai_onnx.profiles.labels import Labels, find_labels
 from cleanai_onnx.result import View

@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 import cleanai_onnx
-from cleanai_onnx import comparing, inputs
+from cleanai_onnx import inputs
 from cleanai_onnx.difference import FORMAT_VERSION, Comparison
 from cleanai_onnx.errors import CleanAIError, UsageError
+from cleanai_onnx.jobs import comparing
 from cleanai_onnx.report import pdf_comparison
 from cleanai_onnx.report.difference import as_json
 from cleanai_onnx.report.json import record_from

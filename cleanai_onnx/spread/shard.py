@@ -1,6 +1,6 @@
 """A part of a suite, measured by a process of its own: a job comes in, a state file goes out.
 
-``python -m cleanai_onnx.shard`` reads a job from standard input and writes lines of JSON to
+``python -m cleanai_onnx.spread.shard`` reads a job from standard input and writes lines of JSON to
 standard output: how many images are done, or why it ended. It ends with its parent, however that
 ends.
 """
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from cleanai_onnx import inputs
-from cleanai_onnx.analyzer import Analyzer
 from cleanai_onnx.errors import CleanAIError, ImageError, ModelError, UsageError
-from cleanai_onnx.feeding import feed, resolve, thumbnail_if_any
+from cleanai_onnx.measuring.analyzer import Analyzer
+from cleanai_onnx.measuring.feeding import feed, resolve, thumbnail_if_any
 from cleanai_onnx.profiles import load as load_profile
 from cleanai_onnx.result import ImageFacts
 from cleanai_onnx.states.images import scratch

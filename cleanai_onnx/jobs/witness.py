@@ -15,9 +15,9 @@ from cleanai_onnx import coverage, runtime
 from cleanai_onnx.coverage import PROFILED, UNIONS, Observed
 from cleanai_onnx.errors import ModelError, UsageError
 from cleanai_onnx.exploration.lacking import REACHABLE, Covered
+from cleanai_onnx.measuring.runner import Runner
 from cleanai_onnx.profiles import Profile, learnt_from, require_same
 from cleanai_onnx.provenance import RunRecord
-from cleanai_onnx.runner import Runner
 
 if TYPE_CHECKING:
     from cleanai_onnx import graph

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cleanai_onnx import inputs
-from cleanai_onnx.analyzer import Analyzer
-from cleanai_onnx.combining import write_image_tables
-from cleanai_onnx.feeding import Progress
+from cleanai_onnx.jobs.combining import write_image_tables
+from cleanai_onnx.measuring.analyzer import Analyzer
+from cleanai_onnx.measuring.feeding import Progress
 from cleanai_onnx.profiles import Profile
 from cleanai_onnx.profiles.storage import content as profile_content
 from cleanai_onnx.provenance import configuration_sha256
 from cleanai_onnx.report.folder import GrowingFolder
 from cleanai_onnx.result import ImageFacts, Result
-from cleanai_onnx.shard import Job
-from cleanai_onnx.spreading import Engine, Processes, measure_spread, threads_of_each
+from cleanai_onnx.spread.shard import Job
+from cleanai_onnx.spread.spreading import Engine, Processes, measure_spread, threads_of_each
 from cleanai_onnx.states.images import list_images
 from cleanai_onnx.states.storage import save as save_state
 
@@ -68,7 +68,7 @@ def analyze_spread(
     done = None if progress is None else progress(len(suite))
     tasks: Engine = Processes()
     if engine == "ray":
-        from cleanai_onnx.ray_tasks import RayTasks
+        from cleanai_onnx.spread.ray_tasks import RayTasks
 
         tasks = ray_tasks = RayTasks(ray_address, asked["device"], workers)
         workers = ray_tasks.workers

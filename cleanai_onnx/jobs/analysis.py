@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cleanai_onnx import inputs, runtime
-from cleanai_onnx.analyzer import Adjacency, Analyzer
-from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import UsageError
-from cleanai_onnx.featured_relevance import OF_BATCHES, with_relevance
-from cleanai_onnx.feeding import Progress, feed, resolve, thumbnail_if_any
+from cleanai_onnx.jobs.profiling import learn
+from cleanai_onnx.measuring.analyzer import Adjacency, Analyzer
+from cleanai_onnx.measuring.batches import are_paths, limited
+from cleanai_onnx.measuring.featured_relevance import OF_BATCHES, with_relevance
+from cleanai_onnx.measuring.feeding import Progress, feed, resolve, thumbnail_if_any
+from cleanai_onnx.measuring.resuming import feed_on
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
-from cleanai_onnx.profiling import learn
 from cleanai_onnx.report.destination import check_destination, replace_file, when_in_place
 from cleanai_onnx.result import ImageFacts, Result
-from cleanai_onnx.resuming import feed_on
-from cleanai_onnx.spread_analysis import analyze_spread
+from cleanai_onnx.spread.spread_analysis import analyze_spread
 from cleanai_onnx.states.checkpoint import Checkpoint, Every
 from cleanai_onnx.states.images import scratch
 from cleanai_onnx.states.storage import save as save_state

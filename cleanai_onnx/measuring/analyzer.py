@@ -13,17 +13,17 @@ from cleanai_onnx import coverage, graph, runtime
 from cleanai_onnx.container import UnfitError, whole_in
 from cleanai_onnx.coverage import PROFILED, InputFigures, Observed, Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
-from cleanai_onnx.findings import find
-from cleanai_onnx.individuals import Individuals
+from cleanai_onnx.measuring.findings import find
+from cleanai_onnx.measuring.individuals import Individuals
+from cleanai_onnx.measuring.runner import Ran, Runner, is_whole, unit_matrix
+from cleanai_onnx.measuring.subset import SubsetRecorder, find_criteria
 from cleanai_onnx.profiles import Profile, learnt_from, require_same
 from cleanai_onnx.profiles.storage import digest
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.result import ImageFacts, LayerFacts, Note, PreprocessingField, Result
-from cleanai_onnx.runner import Ran, Runner, is_whole, unit_matrix
 from cleanai_onnx.states.images import Images, Opener
 from cleanai_onnx.states.part import Part, StateFacts
 from cleanai_onnx.states.storage import restored_against, stored_against
-from cleanai_onnx.subset import SubsetRecorder, find_criteria
 
 if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
@@ -211,7 +211,7 @@ class Analyzer:
     def prepare(self, item_shape: Sequence[int], most: int | None = None) -> None:
         """Choose the batch size, find the taps, and check that the memory suffices.
 
-        See `cleanai_onnx.runner.Runner.prepare`.
+        See `cleanai_onnx.measuring.runner.Runner.prepare`.
         """
         self._runner.prepare(item_shape, most)
         self._most = most

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cleanai_onnx import graph, runtime
-from cleanai_onnx.batches import as_array
 from cleanai_onnx.errors import ImageError, ModelError, UsageError
-from cleanai_onnx.planning import Plan, plan
+from cleanai_onnx.measuring.batches import as_array
+from cleanai_onnx.measuring.planning import Plan, plan
 from cleanai_onnx.provenance import RunRecord
 
 if TYPE_CHECKING:

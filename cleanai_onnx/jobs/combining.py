@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cleanai_onnx.errors import UsageError
-from cleanai_onnx.image_tables import ImageTables
+from cleanai_onnx.measuring.image_tables import ImageTables
 from cleanai_onnx.result import Result
 from cleanai_onnx.states import storage
 from cleanai_onnx.states.merging import merge

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cleanai_onnx import inputs
-from cleanai_onnx.analyzer import Analyzer
-from cleanai_onnx.feeding import Progress, feed
+from cleanai_onnx.measuring.analyzer import Analyzer
+from cleanai_onnx.measuring.feeding import Progress, feed
 from cleanai_onnx.profiles import Profile
 from cleanai_onnx.result import SkippedImage
 from cleanai_onnx.states.checkpoint import Checkpoint

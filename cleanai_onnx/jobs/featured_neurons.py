@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cleanai_onnx import inputs
-from cleanai_onnx.feeding import thumbnail_if_any
 from cleanai_onnx.inspection import Inspector, ModelInspection
 from cleanai_onnx.inspection.result import ExcitingImage, FeaturedNeuron
+from cleanai_onnx.measuring.feeding import thumbnail_if_any
 
 __all__ = ["MOST_CLAIMS", "with_neurons"]
 

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleanai_onnx import inputs, runtime
-from cleanai_onnx.batches import are_paths, limited
 from cleanai_onnx.errors import UsageError
-from cleanai_onnx.featured_neurons import with_neurons
-from cleanai_onnx.feeding import Progress, feed, resolve
 from cleanai_onnx.inspection import (
     DEFAULT,
     Inspection,
@@ -25,6 +22,9 @@ from cleanai_onnx.inspection import (
 from cleanai_onnx.inspection.given import hypotheses_from
 from cleanai_onnx.inspection.notes import notes_on
 from cleanai_onnx.inspection.result import distinct
+from cleanai_onnx.jobs.featured_neurons import with_neurons
+from cleanai_onnx.measuring.batches import are_paths, limited
+from cleanai_onnx.measuring.feeding import Progress, feed, resolve
 from cleanai_onnx.result import Note, SkippedImage, View
 
 if TYPE_CHECKING:

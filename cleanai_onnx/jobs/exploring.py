@@ -15,15 +15,15 @@ from cleanai_onnx.exploration.constraints import CONSTRAINTS, Constraint
 from cleanai_onnx.exploration.lacking import REACHABLE
 from cleanai_onnx.exploration.perturbations import PERTURBATIONS, Perturbation
 from cleanai_onnx.exploration.record import Exploration, ExploredModel
-from cleanai_onnx.feeding import Progress, resolve
+from cleanai_onnx.jobs.seeding import notes_on, seed_images
+from cleanai_onnx.jobs.witness import Witness
+from cleanai_onnx.measuring.feeding import Progress, resolve
 from cleanai_onnx.profiles import Profile, load
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.report.exploration import Journal, write_json, write_table
-from cleanai_onnx.seeding import notes_on, seed_images
-from cleanai_onnx.witness import Witness
 
 if TYPE_CHECKING:
-    from cleanai_onnx.exploration_rounds import Rounds
+    from cleanai_onnx.jobs.exploration_rounds import Rounds
 
 __all__ = ["ExplorationOptions", "explore"]
 
@@ -258,7 +258,7 @@ def explore(
     CleanAIError
         With one sentence that says what is wrong and what to do.
     """
-    from cleanai_onnx.exploration_rounds import Rounds
+    from cleanai_onnx.jobs.exploration_rounds import Rounds
     from cleanai_onnx.report.destination import replace_file
     from cleanai_onnx.report.pdf_exploration import render
 

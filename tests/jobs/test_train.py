@@ -54,6 +54,6 @@ def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="needs train"):
         analyze(relu(), data, learning={"view": "unit"})
     # A suite that is not there is found missing before anything is learnt.
-    monkeypatch.setattr("cleanai_onnx.analysis.learn", lambda *_, **__: pytest.fail("learnt"))
+    monkeypatch.setattr("cleanai_onnx.jobs.analysis.learn", lambda *_, **__: pytest.fail("learnt"))
     with pytest.raises(ImageError, match="does not exist"):
         analyze(relu(), "gone", train=data)

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from cleanai_onnx.errors import CleanAIError, ImageError, harmless
 from cleanai_onnx.result import SkippedImage
-from cleanai_onnx.shard import ERRORS, Job
+from cleanai_onnx.spread.shard import ERRORS, Job
 from cleanai_onnx.states import storage
 from cleanai_onnx.states.merging import merge
 from cleanai_onnx.states.part import Part
@@ -174,7 +174,7 @@ class Processes:
         """Let a process do a job; see `Engine`."""
         with tempfile.TemporaryFile(dir=job.folder) as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cleanai_onnx.shard"],
+                [sys.executable, "-m", "cleanai_onnx.spread.shard"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
