@@ -23,10 +23,10 @@ from cleanai_onnx.jobs import analysis
 from cleanai_onnx.report import pdf
 from cleanai_onnx.states.checkpoint import FILE
 
-ROOT = os.path.dirname(os.path.abspath(analysis.__file__))
+ROOT = os.path.dirname(os.path.abspath(cli.__file__))
 MOST_CHILDREN = 4
 """For each kill; a run may also end before it is killed, and the next begins anew."""
-assert report and pdf  # imported for the children
+assert analysis and report and pdf  # imported for the children
 
 
 class Killer:
