@@ -176,6 +176,9 @@ def gathered(wanted: Wanted, device: str) -> Iterator[Team]:
         workers = tasks.workers
     folder = GrowingFolder(Path(tempfile.gettempdir(), "cleanai-onnx-workers"))
     try:
+        with folder.failing():
+            # Products may be pickles, which nobody else may put there.
+            folder.path.chmod(0o700)
         yield Team(engine, wanted.engine, workers, wanted.allow_partial, folder)
     finally:
         folder.discard()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import cleanai_onnx
@@ -68,6 +69,18 @@ class TestOfACluster:
         net, suite = folder / "net.onnx", folder / "suite"
         ours = cleanai_onnx.learn(net, suite, engine="ray", **options)
         assert_same(ours, cleanai_onnx.learn(net, suite, **options))
+
+    def test_tasks_inspect_as_one_process_does(self, folder: Path) -> None:
+        def first(batch: Any) -> Any:  # which only Ray can give to a worker
+            return batch[:, 0, 0, 0]
+
+        options: dict[str, Any] = {"preset": "unit", "batch_size": 2}
+        net, suite = folder / "net.onnx", folder / "suite"
+        ours, one = (
+            cleanai_onnx.inspect(net, suite, ["contrast", first], "spearman", **options, **more)
+            for more in ({"engine": "ray"}, {})
+        )
+        pd.testing.assert_frame_equal(ours, one, check_exact=True)
 
     def test_a_task_that_dies_is_done_again(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
