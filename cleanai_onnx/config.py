@@ -31,6 +31,7 @@ __all__ = [
     "OPTIONS",
     "SCALING",
     "TABLES",
+    "WORKERS",
     "Option",
     "Settings",
     "Value",
@@ -542,17 +543,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
 )  # fmt: skip
 
-SCALING = frozenset(
-    {
-        "state",
-        "checkpoint",
-        "checkpoint-every",
-        "workers",
-        "engine",
-        "ray-address",
-        "allow-partial",
-    }
-)
+WORKERS = frozenset({"workers", "engine", "ray-address", "allow-partial"})
+"""Options that spread the images over workers."""
+SCALING = frozenset({"state", "checkpoint", "checkpoint-every"}) | WORKERS
 """Options of the analysis that keep, resume or spread what is measured."""
 
 CONVERSION: tuple[Option, ...] = (
