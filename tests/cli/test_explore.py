@@ -82,8 +82,35 @@ def test_it_goes_on_where_it_was(command: Command, given: tuple[str, ...]) -> No
     journal.write_text("".join(text[:12]) + text[12][:20], encoding="utf-8")
     command.done("explore", *given, "-o", "parts", *flags)
     assert lines(command.folder / "parts") == whole
-    text = command.refused(2, "explore", *given, "-o", "parts", *flags, "--seed", "1")
-    assert "other models, images or settings" in text
+
+
+def test_it_goes_on_with_nothing_else(command: Command, given: tuple[str, ...]) -> None:
+    few = (*given, "-o", "found", *FLAGS, "--iterations", "2", "--limit", "6")
+    command.done("explore", *few)
+    journal = command.folder / "found" / "exploration.jsonl"
+    before = journal.read_bytes()
+    text = command.refused(2, "explore", *few, "--batch-size", "4")
+    assert "--batch-size is 8 there and 4 here" in " ".join(text.split())
+    names = sorted(Path(given[2]).iterdir())
+    for path in names:
+        path.write_bytes(names[-1].read_bytes())
+    text = command.refused(2, "explore", *few)
+    assert "the images (a hash of their contents and names)" in " ".join(text.split())
+    assert journal.read_bytes() == before
+
+
+def test_a_profile_decides_what_is_sought(command: Command, given: tuple[str, ...]) -> None:
+    model, seeds = given[0], given[2]
+    for name, seed in (("a.profile", "1"), ("b.profile", "2")):
+        command.done("profile", model, seeds, "--limit", "9", "--seed", seed, "-o", name,
+                     "--preset", "unit")  # fmt: skip
+    flags = (*FLAGS, "--iterations", "2", "--limit", "4", "-o", "found", "--sections", "5")
+    searched = ("explore", model, seeds, *flags, "--objective", "kmnc", "--profile")
+    command.done(*searched, "a.profile")
+    text = " ".join(command.refused(2, *searched, "b.profile").split())
+    assert "what --profile has learnt (SHA-256) is" in text
+    text = command.refused(2, *searched, "a.profile", "--scale", "1/127")
+    assert "preprocessing: scale" in " ".join(text.split())
 
 
 def test_one_model(command: Command, given: tuple[str, ...]) -> None:
