@@ -1,14 +1,25 @@
-"""The journal of an exploration: what it goes on with, and what it refuses."""
+"""The record of an exploration: what its journal goes on with and refuses, and its schema."""
 
 from __future__ import annotations
 
+import dataclasses
+import json as stdlib_json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import jsonschema
 import pytest
 
 from cleanai_onnx.errors import UsageError
-from cleanai_onnx.exploration.record import SeedOutcome
+from cleanai_onnx.exploration.lacking import REACHABLE
+from cleanai_onnx.exploration.record import (
+    FORMAT_VERSION,
+    Became,
+    Exploration,
+    ExploredModel,
+    SeedOutcome,
+)
+from cleanai_onnx.report import json
 from cleanai_onnx.report.exploration import NAME, Journal
 
 SETTINGS: dict[str, Any] = {
@@ -83,3 +94,41 @@ def test_what_is_no_journal(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="does not begin"):
         Journal(tmp_path, SETTINGS)
     assert (tmp_path / NAME).read_text() == text + "\n"
+
+
+def test_the_schema_is_valid_and_complete() -> None:
+    schema = json.schema("exploration")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    described: list[tuple[Any, dict[str, Any], list[str]]] = [
+        (Exploration, schema, ["seeds"]),
+        (ExploredModel, schema["$defs"]["explored_model"], []),
+        (SeedOutcome, schema["$defs"]["seed_outcome"], []),
+    ]
+    for kind, record, further in described:
+        names = [field.name for field in dataclasses.fields(kind)] + further
+        assert list(record["properties"]) == record["required"] == names
+        for details in record["properties"].values():
+            assert details.get("description") or details["$ref"]
+    properties = schema["properties"]
+    assert properties["format_version"]["maximum"] == FORMAT_VERSION
+    assert properties["format"]["const"] == Exploration.format
+    assert tuple(properties["metric"]["enum"]) == REACHABLE
+    assert tuple(properties["objective"]["enum"]) == ("disagreement", *REACHABLE)
+    became = schema["$defs"]["seed_outcome"]["properties"]["became"]["enum"]
+    assert tuple(became) == get_args(Became)
+
+
+def test_shared_records_are_those_of_the_result() -> None:
+    own, other = json.schema("exploration")["$defs"], json.schema()["$defs"]
+    for name in set(own) - {"explored_model", "seed_outcome"}:
+        assert own[name] == other[name]
+
+
+def test_the_schema_refuses_other_things() -> None:
+    validator = jsonschema.Draft202012Validator(json.schema("exploration")["$defs"]["seed_outcome"])
+    good = stdlib_json.loads(stdlib_json.dumps(dataclasses.asdict(OUTCOME)))
+    assert validator.is_valid(good)
+    for key, value in (("became", "won"), ("steps", -1), ("classes", 3), ("l2", "far")):
+        assert not validator.is_valid({**good, key: value})
+    del good["adds"]
+    assert not validator.is_valid(good)
