@@ -206,15 +206,16 @@ class Profiler:
         ran = self._runner.run(data)
         layers = self._runner.layers
         with self.record.phase("profile"), runtime.on_device(self._runner.jax_device):
-            values = coverage.channel_matrix(
-                layers,
-                coverage.channel_values(layers, ran.activations, coverage.Parameters()),
-                ran.valid,
-            )
+            channels = coverage.channel_values(layers, ran.activations, coverage.Parameters())
+            if self._units is not None:
+                self._units.add(ran.activations, ran.valid)
+            # The compiled kernels are under way; a core that they leave idle can hash.
+            keys = image_keys(data)
+            values = coverage.channel_matrix(layers, channels, ran.valid)
             if self._units is None:
                 self._moments = self._moments.merged(Moments.of(values))
             else:
-                self._units.add(ran.activations, ran.valid)
+                self._units.wait()
             classes = np.zeros(ran.valid, np.int64) if ran.classes is None else ran.classes
             traces = {
                 # Copies: a view would keep the channels of all layers for as long as the trace.
@@ -222,7 +223,7 @@ class Profiler:
                 for layer, columns in zip(layers, self._channels, strict=True)
                 if layer.name in self.traced
             }
-            self._sampler.add(image_keys(data), classes, labels, traces)
+            self._sampler.add(keys, classes, labels, traces)
         self.inputs += ran.valid
         self._labelled += int((labels != UNLABELLED).sum())
         correct = (labels == classes) & (ran.classes is not None)
