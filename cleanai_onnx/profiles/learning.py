@@ -23,7 +23,7 @@ from cleanai_onnx.measuring.runner import Runner, is_whole
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.profiles.profile import Profile, Relevance, channel_columns
 from cleanai_onnx.profiles.sample import UNLABELLED, Sampler, image_keys
-from cleanai_onnx.profiles.unit_moments import UnitMoments
+from cleanai_onnx.profiles.unit_moments import UNIT_BYTES, UnitMoments
 from cleanai_onnx.provenance import RunRecord, versions
 from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, View
 
@@ -104,6 +104,7 @@ class Profiler:
             batch_size=batch_size,
             threads=threads,
             decide=True,
+            unit_bytes=UNIT_BYTES if view == "unit" else 0,
             record=self.record,
         )
         self.image_input = self._runner.image_input

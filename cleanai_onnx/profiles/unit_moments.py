@@ -27,10 +27,10 @@ from jax import Array, lax
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.runtime.compilation import compiled, current_platform, double_precision
 
-__all__ = ["STATE_BYTES", "UnitMoments"]
+__all__ = ["UNIT_BYTES", "UnitMoments"]
 
-STATE_BYTES = 36
-"""Bytes that are kept for each unit while batches come."""
+UNIT_BYTES = 68
+"""Bytes for each unit: 36 while batches come, and 24 to 32 more when the moments are asked for."""
 _GROWTH = 3
 _FOLDS = 32
 """Batches in a window, at most: the sums are rounded once for each of them."""
