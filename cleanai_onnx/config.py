@@ -587,8 +587,9 @@ LEARNING: tuple[Option, ...] = (
     Option("view", _one_of("channel", "unit"), "channel", "learning",
            "the neurons whose ranges are learnt: channel or unit (default: channel)", "VIEW"),
     Option("labels", _text, "auto", "learning",
-           "true classes: auto (names of folders, where they can be classes), folders, none, or a "
-           "CSV file with the columns image and label", "WHAT"),
+           "true classes: auto (a table's column label or the names of folders, where they can be "
+           "classes), folders, column:NAME (of a table), none, or a CSV file with the columns "
+           "image and label", "WHAT"),
     Option("layers", _list, ("last-hidden",), "learning",
            "layers whose activation traces and relevance are kept: last-hidden, all, names or "
            "patterns", "LIST"),

@@ -59,9 +59,10 @@ def learn(
     images
         As for `cleanai_onnx.analyze`. An iterable of batches may yield (inputs, labels).
     labels : str or path
-        The true classes of images of a folder: ``"auto"`` takes the names of the folders that they
-        lie in, where these can be the model's classes; ``"folders"`` fails where they cannot;
-        ``"none"``; or a CSV file with the columns ``image`` and ``label``.
+        The true classes of images: ``"auto"`` takes the column ``label`` of a table, or the names
+        of the folders that images lie in, where these can be the model's classes; ``"folders"``
+        fails where they cannot; ``"column:NAME"`` takes another column of the table; ``"none"``;
+        or a CSV file with the columns ``image`` and ``label``.
     view, layers, traces, composite
         See `cleanai_onnx.profiles.Profiler`.
     taps, input_name, input_values, device, batch_size, threads

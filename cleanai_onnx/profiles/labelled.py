@@ -53,7 +53,9 @@ class LabelledProfiler:
         """Start the profiler, and find the labels."""
         self._profiler.start()
         names = [self._suite.name(index) for index in range(len(self._suite))]
-        self.labels, why = find_labels(self._wanted, names, self._profiler.classes)
+        self.labels, why = find_labels(
+            self._wanted, names, self._profiler.classes, self._suite.table
+        )
         self._profiler.labelled = bool(self.labels.numbers)
         if why and str(self._wanted) != "none":
             self.remarks = (f"images have no labels: {why}",)
