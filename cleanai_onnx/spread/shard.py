@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -123,6 +124,8 @@ def attempt(job: Job, say: Callable[[Mapping[str, Any]], None]) -> Mapping[str, 
 
 def main() -> int:
     """Do the job on standard input; return 0 if it is done, or was explained."""
+    # Ctrl-C is for the parent too, which then says when this ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What libraries print must not get between the lines of JSON.
     lines = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
