@@ -12,15 +12,16 @@ as 0: their squares are no normal numbers of float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from jax import Array, lax
 
+from cleanai_onnx.container import UnfitError, array_in, list_in, whole_in
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.runtime.compilation import compiled, current_platform
 
@@ -80,6 +81,32 @@ class UnitMoments:
             *(np.concatenate([getattr(one, name) for one in layers]) for name in _FIELDS)
         )
 
+    def stored(self) -> dict[str, Any]:
+        """Return all that is known, the open window included, for `restore`."""
+        return {
+            "before": self._before,
+            "inside": self._inside,
+            "folds": self._folds,
+            "layers": [layer.stored() for layer in self._layers],
+        }
+
+    def restore(self, tree: Any) -> None:
+        """Go on from what `stored` returned.
+
+        Raises
+        ------
+        UnfitError
+            If the tree is not of such layers.
+        """
+        if not isinstance(tree, Mapping):
+            raise UnfitError("it has no units")
+        self._before, self._inside, self._folds = (
+            whole_in(tree, name) for name in ("before", "inside", "folds")
+        )
+        trees = list_in(tree, "layers", len(self._layers))
+        for layer, own in zip(self._layers, trees, strict=True):
+            layer.restore(own)
+
     def _close(self) -> None:
         for layer in self._layers:
             layer.close()
@@ -115,6 +142,25 @@ class _Layer:
             self._window = kernels.begin(shift)
         self._window, plain = kernels.fold(self._window, a, count)
         return plain
+
+    def stored(self) -> dict[str, Any]:
+        window = None
+        if self._window is not None:
+            window = {name: np.asarray(one) for name, one in self._window._asdict().items()}
+        return {"moments": self.merged.stored(), "inside": self.inside, "window": window}
+
+    def restore(self, tree: Any) -> None:
+        if not isinstance(tree, Mapping) or not isinstance(tree.get("moments"), Mapping):
+            raise UnfitError("it has no moments")
+        size, window = len(self.merged.count), tree.get("window")
+        self.merged = Moments.restored(tree["moments"], size)
+        self.inside = whole_in(tree, "inside")
+        if isinstance(window, Mapping):
+            self._window = _Window(
+                jnp.asarray(array_in(window, "extrema", np.complex64, size)),
+                jnp.asarray(array_in(window, "sums", np.complex64, size)),
+                jnp.asarray(array_in(window, "shift", np.float32, size)),
+            )
 
     def merge(self, other: Moments, units: slice = slice(None)) -> None:
         """Merge moments of some of the units into what is known of them, in place."""
