@@ -14,6 +14,7 @@ from cleanai_onnx.commands.parsing import (
     add_groups,
     add_model_and_images,
     add_options,
+    checkpoint_options,
     image_options,
     metric_parameters,
     settings_of,
@@ -86,7 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     from cleanai_onnx import report
     from cleanai_onnx.jobs.analysis import analyze
     from cleanai_onnx.report.names import file_stem
-    from cleanai_onnx.states.checkpoint import Every
 
     folder = Path(settings["output"])
     stem = f"Analysis_{file_stem(Path(arguments.model).stem)}"
@@ -102,13 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if settings["state"] is not None:
         paths["state"] = Path(settings["state"])
-    every = None
-    if settings["checkpoint-every"] is not None:
-        if settings["checkpoint"] is None:
-            raise UsageError(
-                "--checkpoint-every needs --checkpoint, which names the folder.", slug="checkpoint"
-            )
-        every = Every(*settings["checkpoint-every"])
+    keeping = checkpoint_options(settings)
     written = [*(path for _, path in reports), *paths.values()]
     refuse_same(written, [arguments.model])
     for name, _ in reports:
@@ -127,8 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
             per_layer=paths.get("layers"),
             subset_file=paths.get("subset"),
             state=paths.get("state"),
-            checkpoint=settings["checkpoint"],
-            checkpoint_every=every,
+            **keeping,
             **worker_options(settings),
             progress=progress,
         )

@@ -28,7 +28,8 @@ from cleanai_onnx.result import ImageFacts, Result
 from cleanai_onnx.spread.spread_analysis import analyze_spread
 from cleanai_onnx.spread.team import EngineName, Wanted, is_spread
 from cleanai_onnx.states.checkpoint import Checkpoint, Every
-from cleanai_onnx.states.images import scratch
+from cleanai_onnx.states.identity import identity_of
+from cleanai_onnx.states.images import list_images, scratch
 from cleanai_onnx.states.storage import save as save_state
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
 
 __all__ = ["analyze"]
+
+NOT_MEASURED = frozenset({"relevance", "preset", "preprocessing file", "profile"})
+"""Options that change nothing that is measured, or that are known by what they led to."""
 
 
 def analyze(
@@ -319,17 +323,24 @@ def analyze(
                 progress=progress,
             )
         else:
-            skipped = feed_on(
+            depends = {**analyzer.options, **options, "per-image": per_layer is not None}
+            skipped, before = feed_on(
                 kept,
                 analyzer,
                 suite,
-                resolved,
-                options={**options, "per-image": per_layer is not None},
-                profile=profile,
+                resolved.preprocessing,
+                identity_of(
+                    analyzer.model.sha256,
+                    {name: value for name, value in depends.items() if name not in NOT_MEASURED},
+                    resolved.fields,
+                    profile,
+                    suite,
+                ),
                 strict=strict,
                 manifest=manifest,
                 progress=progress,
             )
+            list_images(manifest, analyzer.images, before)
         result = analyzer.result(
             images=ImageFacts(
                 source=suite.source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleanai_onnx import inputs, runtime
+from cleanai_onnx.errors import UsageError
 from cleanai_onnx.measuring.batches import are_paths, limited
 from cleanai_onnx.measuring.feeding import Progress, feed, resolve
+from cleanai_onnx.measuring.resuming import feed_on
 from cleanai_onnx.profiles import LAST_HIDDEN, TRACES, Profile, Profiler
 from cleanai_onnx.profiles.labelled import LabelledProfiler
+from cleanai_onnx.report.destination import when_in_place
 from cleanai_onnx.result import View
 from cleanai_onnx.spread.spread_learning import Learn, learn_spread
 from cleanai_onnx.spread.team import EngineName, Wanted, is_spread
+from cleanai_onnx.states.checkpoint import Checkpoint, Every
+from cleanai_onnx.states.identity import identity_of
 
 if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
@@ -45,6 +51,8 @@ def learn(
     limit: int | None = None,
     seed: int = 0,
     strict: bool = False,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: Every | None = None,
     workers: int | None = None,
     engine: EngineName = "process",
     ray_address: str | None = None,
@@ -69,6 +77,9 @@ def learn(
         See `cleanai_onnx.Analyzer`.
     preset, preprocessing, preprocessing_file, preprocessing_config, limit, seed, strict, progress
         See `cleanai_onnx.analyze`.
+    checkpoint, checkpoint_every
+        See `cleanai_onnx.analyze`. The profile is that of an unbroken run, byte for byte, but for
+        when it began.
     workers, engine, ray_address, allow_partial
         See `cleanai_onnx.analyze`. The profile is that of one process, but for the rounding of
         means, variances and sums of relevance; a remark of it names images that are missing.
@@ -83,7 +94,18 @@ def learn(
         With one sentence that says what is wrong and what to do.
     """
     wanted = Wanted(workers, engine, ray_address, allow_partial)
-    spread = is_spread(wanted, {"batches of your own": not are_paths(images)})
+    spread = is_spread(
+        wanted,
+        {
+            "--checkpoint": checkpoint is not None,
+            "batches of your own": not are_paths(images),
+        },
+    )
+    if checkpoint is not None and not are_paths(images):
+        raise UsageError(
+            "a checkpoint needs images of a folder or a file, not batches of your own.",
+            slug="checkpoint",
+        )
     running: dict[str, Any] = {
         "taps": taps,
         "input_name": input_name,
@@ -122,7 +144,24 @@ def learn(
             progress=progress,
         )
     consumer = LabelledProfiler(profiler, suite, labels)
-    skipped = feed(consumer, suite, resolved.preprocessing, strict=strict, progress=progress)
+    if checkpoint is None:
+        skipped = feed(consumer, suite, resolved.preprocessing, strict=strict, progress=progress)
+    else:
+        kept = Checkpoint(checkpoint, checkpoint_every)
+        try:
+            options = {**profiler.options, "labels": _identified(labels)}
+            skipped, _ = feed_on(
+                kept,
+                consumer,
+                suite,
+                resolved.preprocessing,
+                identity_of(profiler.model.sha256, options, resolved.fields, None, suite),
+                strict=strict,
+                progress=progress,
+            )
+            when_in_place(kept.remove)
+        finally:
+            kept.close()
     return profiler.profile(
         preprocessing=resolved.fields,
         source=suite.source,
@@ -130,6 +169,15 @@ def learn(
         labels=consumer.labels.origin,
         remarks=consumer.remarks,
     )
+
+
+def _identified(labels: str | Path) -> str:
+    """Return where labels come from; of a file, with a hash of what is in it."""
+    try:
+        with open(labels, "rb") as stream:
+            return f"{labels} (SHA-256 {hashlib.file_digest(stream, 'sha256').hexdigest()})"
+    except OSError:  # a word; or it is refused when it is read
+        return str(labels)
 
 
 def _learn_batches(

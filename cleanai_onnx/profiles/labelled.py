@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ __all__ = ["LabelledProfiler"]
 
 
 class LabelledProfiler:
-    """Gives a profiler the labels of images; a `Consumer` of `cleanai_onnx.measuring.feeding`.
+    """Gives a profiler the labels of images; `Resumable` for `cleanai_onnx.measuring.resuming`.
 
     Parameters
     ----------
@@ -59,6 +60,14 @@ class LabelledProfiler:
         self._profiler.labelled = bool(self.labels.numbers)
         if why and str(self._wanted) != "none":
             self.remarks = (f"images have no labels: {why}",)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what was learnt so far, for another to `resume` from."""
+        return self._profiler.stored()
+
+    def resume(self, tree: Mapping[str, Any]) -> None:
+        """Go on from what `stored` returned; see `Profiler.resume`."""
+        self._profiler.resume(tree)
 
     def update(
         self, batch: np.ndarray, names: Sequence[str] | None, indexes: Sequence[int] | None

@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cleanai_onnx import coverage, runtime
+from cleanai_onnx.container import UnfitError, array_in, arrays_in, list_in, whole_in
 from cleanai_onnx.errors import CleanAIError, ImageError, UsageError
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.measuring.runner import Runner, is_whole
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.profiles.profile import Profile, Relevance, channel_columns
-from cleanai_onnx.profiles.sample import UNLABELLED, Sampler, image_keys
+from cleanai_onnx.profiles.sample import UNLABELLED, Sample, Sampler, image_keys
 from cleanai_onnx.profiles.unit_moments import UNIT_BYTES, UnitMoments
 from cleanai_onnx.provenance import RunRecord, versions
 from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, View
@@ -113,6 +114,18 @@ class Profiler:
         self._remarks: list[str] = []
         self._explainer: Explainer | None = None
         self._units: UnitMoments | None = None
+        self._resumed: Mapping[str, Any] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that the profile depends on, as the command line names them."""
+        return {
+            **self._runner.options,
+            "view": self._view,
+            "layers": self._wanted,
+            "traces": self._traces,
+            "relevance-rules": self._composite,
+        }
 
     @property
     def model(self) -> graph.Model:
@@ -143,9 +156,7 @@ class Profiler:
         outputs = {value.name for value in self.model.proto.graph.output}
         self.traced = chosen_layers(self._wanted, layers, outputs)
         self._channels = channel_columns(layers)
-        self._sampler = Sampler(
-            self._traces, {layer.name: layer.channels for layer in self._traced_facts()}
-        )
+        self._sampler = Sampler(self._traces, self._traced_channels())
         kinds = self.classes or 1
         self._explained = np.zeros(kinds, np.int64)
         self._sums = {
@@ -153,6 +164,12 @@ class Profiler:
         }
         if self._composite != "none":
             self._explainer = self._make_explainer()
+        if self._resumed is not None:
+            self._restore(self._resumed)
+            self._resumed = None
+
+    def _traced_channels(self) -> dict[str, int]:
+        return {layer.name: layer.channels for layer in self._traced_facts()}
 
     def _traced_facts(self) -> Iterator[LayerFacts]:
         return (layer for layer in self._runner.layers if layer.name in self.traced)
@@ -255,6 +272,55 @@ class Profiler:
             others = tuple(1 + i for i in range(len(layer.shape)) if i != layer.channel_axis)
             of_channels = relevance.sum(axis=others, dtype=np.float64)
             np.add.at(self._sums[layer.name], classes[wanted], of_channels[wanted])
+
+    def stored(self) -> dict[str, Any]:
+        """Return what was learnt so far, for another profiler to `resume` from."""
+        return {
+            "batch size": self.batch_size,
+            "inputs": self.inputs,
+            "labelled": self._labelled,
+            "correct": self._correct,
+            "moments": self._moments.stored(),
+            "units": None if self._units is None else self._units.stored(),
+            "sample": self._sampler.sample().stored(),
+            "explained": self._explained,
+            "sums": list(self._sums.values()),
+            "remarks": list(self._remarks),
+        }
+
+    def resume(self, tree: Mapping[str, Any]) -> None:
+        """Go on from what `stored` returned; called before `prepare`.
+
+        Raises
+        ------
+        UnfitError
+            Here or in `start`, if the tree is not of such a profiler.
+        """
+        # Batches of another size might round otherwise.
+        self._runner.wanted_batch_size = whole_in(tree, "batch size", 1)
+        self._resumed = tree
+
+    def _restore(self, tree: Mapping[str, Any]) -> None:
+        moments, units, sample = (tree.get(name) for name in ("moments", "units", "sample"))
+        if not isinstance(moments, Mapping) or not isinstance(sample, Mapping):
+            raise UnfitError("it has no state")
+        self.inputs, self._labelled, self._correct = (
+            whole_in(tree, name) for name in ("inputs", "labelled", "correct")
+        )
+        self._moments = Moments.restored(moments, len(self._moments.count))
+        if self._units is not None:
+            with runtime.on_device(self._runner.jax_device):
+                self._units.restore(units)
+        self._sampler.restore(Sample.restored(sample, self._traces, self._traced_channels()))
+        kinds = len(self._explained)
+        self._explained = array_in(tree, "explained", np.int64, kinds)
+        shapes = [one.shape for one in self._sums.values()]
+        sums = arrays_in(tree, "sums", np.float64, shapes)
+        self._sums = dict(zip(self._sums, sums, strict=True))
+        self._remarks = [str(one) for one in list_in(tree, "remarks")]
+        if self._remarks:
+            # The one thing to remark is that relevance could not be computed.
+            self._explainer = None
 
     def profile(
         self,

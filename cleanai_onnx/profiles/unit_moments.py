@@ -15,15 +15,16 @@ kernel passes over them and says so; then they are looked up and merged one by o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from jax import Array, lax
 
+from cleanai_onnx.container import UnfitError, array_in, list_in, whole_in
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.runtime.compilation import compiled, current_platform, double_precision
 
@@ -100,6 +101,33 @@ class UnitMoments:
             count = np.concatenate([layer.count for layer in layers])
         return Moments(count, **found)
 
+    def stored(self) -> dict[str, Any]:
+        """Return all that is known, the open window included, for `restore`."""
+        self.wait()
+        return {
+            "before": self._before,
+            "inside": self._inside,
+            "folds": self._folds,
+            "layers": [layer.stored() for layer in self._layers],
+        }
+
+    def restore(self, tree: Any) -> None:
+        """Go on from what `stored` returned.
+
+        Raises
+        ------
+        UnfitError
+            If the tree is not of such layers.
+        """
+        if not isinstance(tree, Mapping):
+            raise UnfitError("it has no units")
+        self._before, self._inside, self._folds = (
+            whole_in(tree, name) for name in ("before", "inside", "folds")
+        )
+        trees = list_in(tree, "layers", len(self._layers))
+        for layer, own in zip(self._layers, trees, strict=True):
+            layer.restore(own)
+
     def _close(self) -> None:
         for layer in self._layers:
             layer.close(self._before, self._inside)
@@ -119,6 +147,10 @@ class _State(NamedTuple):
     shift: Array
     mean: Array
     squares: Array
+
+
+_KINDS = (np.complex64, np.complex64, np.float32, np.float64, np.float64)
+"""Of the fields of `_State`."""
 
 
 class _Aside(NamedTuple):
@@ -193,6 +225,41 @@ class _Layer:
         ordinary = count - self._aside.before
         found = Moments(ordinary, extrema.real, extrema.imag, mean, squares)
         return found.merged(self._aside.moments)
+
+    def stored(self) -> dict[str, Any]:
+        """Return all that is known, for `restore`."""
+        state = aside = None
+        if self._state is not None:
+            state = {name: np.asarray(one) for name, one in self._state._asdict().items()}
+        if self._aside is not None:
+            aside = {
+                "before": self._aside.before,
+                "inside": self._aside.inside,
+                "moments": self._aside.moments.stored(),
+            }
+        return {"state": state, "aside": aside}
+
+    def restore(self, tree: Any) -> None:
+        """Go on from what `stored` returned."""
+        if not isinstance(tree, Mapping):
+            raise UnfitError("it has no layers of units")
+        state, aside = tree.get("state"), tree.get("aside")
+        if isinstance(state, Mapping):
+            arrays = [
+                array_in(state, name, kind, self.size)
+                for name, kind in zip(_State._fields, _KINDS, strict=True)
+            ]
+            with double_precision():
+                self._state = _State(*map(jnp.asarray, arrays))
+        if isinstance(aside, Mapping):
+            moments = aside.get("moments")
+            if not isinstance(moments, Mapping):
+                raise UnfitError("it has no moments of odd values")
+            self._aside = _Aside(
+                array_in(aside, "before", np.int64, self.size),
+                array_in(aside, "inside", np.int64, self.size),
+                Moments.restored(moments, self.size),
+            )
 
 
 class _Kernels(NamedTuple):

@@ -79,9 +79,9 @@ def assert_same(ours: Inspection, one: Inspection) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        # All values are kept; then a sample of them, more than a worker has and fewer.
+        # All values are kept; then a sample of them, fewer than a worker has and more.
         {"workers": 2, "pictures": True},
-        {"workers": 3, "keep": 30},
+        {"workers": 2, "keep": 13},
         {"workers": 5, "keep": 12, "seed": 1, "limit": 35, "quantile": 0.1},
         {"workers": 2, "units": "unit", "layers": ["last-hidden"], "masks": None},
         {"workers": 2, "measures": ["pearson"], "hypotheses": ["contrast"], "masks": None},
