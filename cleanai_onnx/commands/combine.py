@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     kinds = {path: kind_of(path) for path in arguments.files}
     if STATE not in kinds.values():
-        return _combine_profiles(arguments)
+        # What is neither is missing or broken, which is said when it is read.
+        return _combine_profiles(arguments, certain=PROFILE in kinds.values())
     other = next((path for path, kind in kinds.items() if kind == PROFILE), None)
     if other is not None:
         raise UsageError(
@@ -66,16 +67,16 @@ def run(arguments: argparse.Namespace) -> int:
     return _combine_states(arguments)
 
 
-def _combine_profiles(arguments: argparse.Namespace) -> int:
+def _combine_profiles(arguments: argparse.Namespace, *, certain: bool) -> int:
     from cleanai_onnx import profiles
 
     for name in ("state", "report", "fail-under", "baseline", "config"):
-        if getattr(arguments, name) is not None:
+        if certain and getattr(arguments, name) is not None:
             raise UsageError(
                 f"--{name} is for states of parts, and profiles have no use for it: leave it out.",
                 slug="state-file",
             )
-    if arguments.out is None:
+    if certain and arguments.out is None:
         raise UsageError("-o must name the profile to write; see cleanai-onnx combine --help.")
     merged = profiles.merge([profiles.load(path) for path in arguments.files])
     path = profiles.save(merged, Path(arguments.out))
