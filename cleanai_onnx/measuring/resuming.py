@@ -14,10 +14,28 @@ from cleanai_onnx.states.checkpoint import Checkpoint
 from cleanai_onnx.states.identity import identity_of
 from cleanai_onnx.states.images import list_images
 
-__all__ = ["feed_on"]
+__all__ = ["feed_on", "identity_of_run"]
 
 NOT_MEASURED = frozenset({"relevance", "preset", "preprocessing file", "profile"})
 """Options that change nothing that is measured, or that are known by what they led to."""
+
+
+def identity_of_run(
+    analyzer: Analyzer,
+    suite: inputs.Suite,
+    resolved: inputs.ResolvedPreprocessing,
+    options: Mapping[str, Any],
+    profile: Profile | None,
+) -> dict[str, str]:
+    """Return everything that the figures of a run depend on; see `feed_on`."""
+    depends = {**analyzer.options, **options}
+    return identity_of(
+        analyzer.model.sha256,
+        {name: value for name, value in depends.items() if name not in NOT_MEASURED},
+        resolved.fields,
+        profile,
+        suite,
+    )
 
 
 def feed_on(
@@ -54,14 +72,7 @@ def feed_on(
     UsageError
         If the checkpoint is of another run, or broken.
     """
-    depends = {**analyzer.options, **options}
-    identity = identity_of(
-        analyzer.model.sha256,
-        {name: value for name, value in depends.items() if name not in NOT_MEASURED},
-        resolved.fields,
-        profile,
-        suite,
-    )
+    identity = identity_of_run(analyzer, suite, resolved, options, profile)
 
     def after_batch(position: inputs.Position) -> None:
         if checkpoint.is_due(position):

@@ -126,6 +126,8 @@ def measure(job: Job, say: Callable[[Mapping[str, Any]], None]) -> None:
         preprocessing=resolved.fields,
         notes=resolved.notes,
         thumbnail=lambda index: thumbnail_if_any(shard, index),
+        # It is found of all shards together.
+        find_subset=False,
     )
     names = () if job.pair is None else tuple(map(str, job.pair))
     save(analyzer.part(result, positions=len(shard), root=suite.folder, pair=names), job.state)

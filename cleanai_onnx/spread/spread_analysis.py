@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cleanai_onnx import inputs
-from cleanai_onnx.jobs.combining import write_image_tables
+from cleanai_onnx.jobs.combining import with_subset, write_image_tables
 from cleanai_onnx.measuring.analyzer import Analyzer
 from cleanai_onnx.measuring.feeding import Progress
+from cleanai_onnx.measuring.resuming import identity_of_run
 from cleanai_onnx.profiles import Profile
 from cleanai_onnx.profiles.storage import content as profile_content
 from cleanai_onnx.provenance import configuration_sha256
 from cleanai_onnx.report.folder import GrowingFolder
 from cleanai_onnx.result import ImageFacts, Result
+from cleanai_onnx.spread.keeping import KeptShards, shards_to_keep
 from cleanai_onnx.spread.shard import Job
 from cleanai_onnx.spread.spreading import Engine, Processes, measure_spread, threads_of_each
+from cleanai_onnx.states.checkpoint import Checkpoint
 from cleanai_onnx.states.images import list_images
 from cleanai_onnx.states.storage import save as save_state
 
@@ -39,6 +42,7 @@ def analyze_spread(
     options: Mapping[str, Any],
     explained: Callable[[Result], Result],
     progress: Progress | None,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Measure a suite with several workers, write what is to be written, and return the result.
 
@@ -63,6 +67,8 @@ def analyze_spread(
         Adds heat maps of relevance to a result.
     progress
         See `cleanai_onnx.analyze`.
+    checkpoint
+        Where the shards that are done are kept, and found if an earlier run was killed.
     """
     analyzer.prepare(resolved.preprocessing.item_shape, most=len(suite))
     done = None if progress is None else progress(len(suite))
@@ -75,6 +81,16 @@ def analyze_spread(
     assert workers is not None
     folder = GrowingFolder(Path(tempfile.gettempdir(), "cleanai-onnx-workers"))
     try:
+        kept = None
+        if checkpoint is not None:
+            depends = {**options, "per-image": asked["per_layer"] is not None}
+            kept = KeptShards(
+                checkpoint,
+                identity_of_run(analyzer, suite, resolved, depends, profile),
+                shards_to_keep(len(suite), workers, checkpoint.every),
+            )
+        # Batches of another size might round otherwise.
+        batch_size = analyzer.batch_size if kept is None else kept.batch_size or analyzer.batch_size
         with folder.failing():
             profile_file = None
             if profile is not None:
@@ -89,7 +105,7 @@ def analyze_spread(
             becoming={name: asked[name] for name in _BECOMING},
             running={name: asked[name] for name in _RUNNING}
             | {
-                "batch_size": analyzer.batch_size,
+                "batch_size": batch_size,
                 "threads": asked["threads"] or threads_of_each(workers),
             },
             measuring={name: asked[name] for name in _MEASURING},
@@ -100,8 +116,16 @@ def analyze_spread(
         )
         with analyzer.record.phase("workers"):
             part, skipped = measure_spread(
-                job, workers, tasks, done, suite.name, allow_partial=asked["allow_partial"]
+                job,
+                workers,
+                tasks,
+                done,
+                suite.name,
+                allow_partial=asked["allow_partial"],
+                kept=kept,
             )
+        with analyzer.record.phase("subset"):
+            part, columns = with_subset(part, asked["subset_file"])
         manifest = inputs.Manifest()
         list_images(manifest, part.images)
         table = asked["per_image"]
@@ -116,7 +140,7 @@ def analyze_spread(
                 manifest_sha256=manifest.sha256(suite.full_name),
             ),
         )
-        write_image_tables(part, table, asked["per_layer"])
+        write_image_tables(part, table, asked["per_layer"], columns)
         result = explained(result)
         used = {**analyzer.options, **options, "workers": workers}
         if engine != "process":
@@ -142,4 +166,4 @@ def analyze_spread(
 
 _BECOMING = ("preset", "preprocessing", "preprocessing_file", "preprocessing_config")
 _RUNNING = ("taps", "input_name", "input_values", "device")
-_MEASURING = ("parameters", "adjacency", "per_layer", "profile_parameters")
+_MEASURING = ("parameters", "adjacency", "per_layer", "profile_parameters", "subset")

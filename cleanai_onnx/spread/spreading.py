@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from cleanai_onnx.errors import CleanAIError, ImageError, harmless
 from cleanai_onnx.result import SkippedImage
+from cleanai_onnx.spread.keeping import KeptShards
 from cleanai_onnx.spread.shard import ERRORS, Job
 from cleanai_onnx.states import storage
 from cleanai_onnx.states.merging import merge
@@ -97,6 +98,7 @@ def measure_spread(
     names: Callable[[int], str] = str,
     *,
     allow_partial: bool = False,
+    kept: KeptShards | None = None,
 ) -> tuple[Part, tuple[SkippedImage, ...]]:
     """Measure a suite with several workers.
 
@@ -112,6 +114,8 @@ def measure_spread(
         From positions of images to names.
     allow_partial
         Whether to go on without the images of a worker that died again and again.
+    kept
+        Where shards that are done are kept, and how many shards there are then.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def measure_spread(
     CleanAIError
         As a worker says; or if one died three times and `allow_partial` is not set.
     """
-    ranges = shards(job.found, workers)
+    ranges = shards(job.found, workers if kept is None else kept.count)
     done = [0] * len(ranges)
     lock = threading.Lock()
     ended = threading.Event()
@@ -136,12 +140,18 @@ def measure_spread(
 
     def work(number: int) -> Outcome:
         first, last = ranges[number]
+        if kept is not None and (part := kept.part(number)) is not None:
+            report(number, last - first)
+            return Outcome(part)
         own = replace(job, first=first, last=last, state=job.folder / f"{number}.state")
         for _ in range(ATTEMPTS):
             if ended.is_set():
                 break
             outcome = engine.attempt(own, lambda count: report(number, count))
             if isinstance(outcome, Outcome):
+                if kept is not None and outcome.part is not None:
+                    part = kept.keep(number, own.state, own.running["batch_size"])
+                    return replace(outcome, part=part)
                 return outcome
             words = outcome
         if not allow_partial:
@@ -153,12 +163,13 @@ def measure_spread(
         lost = tuple(SkippedImage(names(i), why) for i in range(first, last))
         return Outcome(None, lost, died=True)
 
-    with ThreadPoolExecutor(len(ranges)) as pool:
+    with ThreadPoolExecutor(min(workers, len(ranges))) as pool:
         tasks = [pool.submit(work, number) for number in range(len(ranges))]
         try:
             outcomes = [task.result() for task in tasks]
         except BaseException:
             ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
             engine.stop()
             raise
     return _together(outcomes, ranges)
