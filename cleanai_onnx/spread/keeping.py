@@ -10,9 +10,10 @@ from pathlib import Path
 from cleanai_onnx.container import UnfitError
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.inputs import Position
+from cleanai_onnx.spread.shard import Job
+from cleanai_onnx.spread.spreading import Outcome
 from cleanai_onnx.states import storage
 from cleanai_onnx.states.checkpoint import Checkpoint, Every
-from cleanai_onnx.states.part import Part
 
 __all__ = ["KeptShards", "shards_to_keep"]
 
@@ -81,25 +82,29 @@ class KeptShards:
             if not isinstance(self.batch_size, int) or self.batch_size < 1:
                 raise UnfitError("it does not say how many images were run at once")
 
-    def part(self, number: int) -> Part | None:
-        """Return a shard that is kept; None if it was not done.
+    def path(self, number: int) -> Path:
+        """Return where the state of a shard lies, once it is kept."""
+        return self._checkpoint.shard(number)
+
+    def outcome(self, number: int) -> Outcome | None:
+        """Return what became of a shard that is kept; None if it was not done.
 
         Raises
         ------
         UsageError
             If it is broken.
         """
-        path = self._checkpoint.shard(number)
-        if self.batch_size is None or not path.exists():
+        if self.batch_size is None or not self.path(number).exists():
             return None
         with self._checkpoint.explaining():
             try:
-                return storage.load(path)
+                part = storage.load(self.path(number))
             except UsageError as error:
                 raise UnfitError(str(error).rstrip(".")) from None
+        return Outcome(True, part.result.images.skipped)
 
-    def keep(self, number: int, state: Path, batch_size: int) -> Part:
-        """Keep the state of a shard that is done, and return it from there.
+    def keep(self, number: int, job: Job) -> None:
+        """Keep the state that a job has written, which is done.
 
         Raises
         ------
@@ -109,7 +114,7 @@ class KeptShards:
         with self._lock:
             if self.batch_size is None:
                 # From now on there is something that the next run must not mistake for its own.
-                self.batch_size = batch_size
-                measured = {"batch size": batch_size}
+                self.batch_size = job.running["batch_size"]
+                measured = {"batch size": self.batch_size}
                 self._checkpoint.write(Position(0, 0, ()), measured, self._identity)
-            return storage.load(self._checkpoint.keep_shard(number, state))
+            self._checkpoint.keep_shard(number, job.product)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,16 +158,18 @@ def test_shards_that_are_done_are_not_measured_again(
 def test_a_shard_that_is_broken_is_refused(folder: Path, tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path / "kept")
     shards = KeptShards(kept, {"a": "b"}, 2)
-    assert shards.part(0) is None
+    assert shards.outcome(0) is None
     state = tmp_path / "one.state"
-    run(folder, images=SIX, state=state)
-    assert shards.keep(1, state, 4).state.inputs == 6
+    run(folder, images="i[5-7].png", state=state)
+    shards.keep(1, SimpleNamespace(product=state, running={"batch_size": 4}))  # type: ignore
+    found = shards.outcome(1)
+    assert found is not None and [one.path for one in found.skipped] == ["i6.png", "i7.png"]
     kept.shard(1).write_bytes(state.read_bytes()[:-100])
     kept.close()
     again = KeptShards(Checkpoint(tmp_path / "kept"), {"a": "b"}, 2)
-    assert again.batch_size == 4 and again.part(0) is None
+    assert again.batch_size == 4 and again.outcome(0) is None
     with pytest.raises(UsageError, match=r"1\.shard is no state.*remove the folder"):
-        again.part(1)
+        again.outcome(1)
 
 
 def test_shards_of_a_run_that_was_done_are_forgotten(folder: Path, tmp_path: Path) -> None:
@@ -174,7 +177,7 @@ def test_shards_of_a_run_that_was_done_are_forgotten(folder: Path, tmp_path: Pat
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "0.shard").write_bytes(b"of another run")
     checkpoint = Checkpoint(tmp_path / "kept")
-    assert KeptShards(checkpoint, {}, 1).part(0) is None
+    assert KeptShards(checkpoint, {}, 1).outcome(0) is None
     assert not checkpoint.shard(0).exists()
 
 
