@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,19 +15,19 @@ from cleanai_onnx import inputs, runtime
 from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.jobs.profiling import learn
+from cleanai_onnx.jobs.subset_list import check_subset_file, list_subset, path_of
 from cleanai_onnx.measuring.analyzer import Adjacency, Analyzer
 from cleanai_onnx.measuring.batches import are_paths, limited
 from cleanai_onnx.measuring.featured_relevance import OF_BATCHES, with_relevance
 from cleanai_onnx.measuring.feeding import Progress, feed, resolve, thumbnail_if_any
-from cleanai_onnx.measuring.resuming import feed_on
+from cleanai_onnx.measuring.resuming import feed_on, identity_of_run
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
-from cleanai_onnx.report.destination import check_destination, replace_file, when_in_place
+from cleanai_onnx.report.destination import check_destination, when_in_place
 from cleanai_onnx.result import ImageFacts, Result
 from cleanai_onnx.spread.spread_analysis import analyze_spread
 from cleanai_onnx.spread.team import EngineName, Wanted, is_spread
 from cleanai_onnx.states.checkpoint import Checkpoint, Every
-from cleanai_onnx.states.identity import identity_of
 from cleanai_onnx.states.images import list_images, scratch
 from cleanai_onnx.states.storage import save as save_state
 
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
 
 __all__ = ["analyze"]
-
-NOT_MEASURED = frozenset({"relevance", "preset", "preprocessing file", "profile"})
-"""Options that change nothing that is measured, or that are known by what they led to."""
 
 
 def analyze(
@@ -123,9 +119,10 @@ def analyze(
     checkpoint : path, optional
         A folder in which everything that was measured is kept from time to time. The same call
         goes on from there after the process was killed, and gives the same result; when that is
-        complete, the folder is removed. Not for batches of your own.
+        complete, the folder is removed. With workers, what is kept are the shards of the suite that
+        are done. Not for batches of your own.
     checkpoint_every : Every, optional
-        How often; by default every 30 seconds.
+        How often; by default every 30 seconds. With workers, how many images a shard has.
     workers : int, optional
         Spread the images over so many processes, each with a session of its own, and merge what
         they find: the figures are those of one process. Not for batches of your own.
@@ -161,38 +158,19 @@ def analyze(
         "preprocessing file": None if preprocessing_file is None else str(preprocessing_file),
     }
     if subset_file is not None:
-        _check_subset_file(subset_file)
+        check_subset_file(subset_file)
         subset = subset or True
     if subset:
         options["subset"] = "all criteria" if subset is True else list(subset)
     if state is not None:
-        if subset:
-            raise UsageError(
-                "--state does not keep what --subset needs: give one of them, and find the subset "
-                "in a run over all images.",
-                slug="subset",
-            )
         check_destination(state, "--state")
-    if checkpoint is not None and subset:
-        raise UsageError(
-            "--checkpoint does not keep what --subset needs: give one of them, and find the subset "
-            "in a run that is not interrupted.",
-            slug="subset",
-        )
     if checkpoint is not None and not are_paths(images):
         raise UsageError(
             "a checkpoint needs images of a folder or a file, not batches of your own.",
             slug="checkpoint",
         )
     wanted = Wanted(workers, engine, ray_address, allow_partial)
-    spread = is_spread(
-        wanted,
-        {
-            "--checkpoint": checkpoint is not None,
-            "--subset": bool(subset),
-            "batches of your own": not are_paths(images),
-        },
-    )
+    spread = is_spread(wanted, {"batches of your own": not are_paths(images)})
     if train is not None and profile is not None:
         raise UsageError("--train learns what --profile has: give one of them.")
     if learning and train is None:
@@ -272,7 +250,8 @@ def analyze(
     kept = None
     if checkpoint is not None:
         kept = Checkpoint(checkpoint, checkpoint_every)
-        shared["keep"] = kept.open
+        if not spread:
+            shared["keep"] = kept.open
     analyzer = None
     try:
         analyzer = Analyzer(model, pair=positions, **shared)
@@ -288,8 +267,9 @@ def analyze(
             resolved.preprocessing,
             running,
         )
+        name = None if subset_file is None else Path(subset_file).name
         if spread:
-            return analyze_spread(
+            result = analyze_spread(
                 analyzer,
                 suite,
                 resolved,
@@ -305,13 +285,19 @@ def analyze(
                     "strict": strict,
                     "pair": pair,
                     "state": state,
+                    "subset_file": name,
                 },
                 pair=positions,
                 profile=profile,
                 options=options,
                 explained=explained,
                 progress=progress,
+                checkpoint=kept,
             )
+            _list_subset(subset_file, suite, result)
+            if kept is not None:
+                when_in_place(kept.remove)
+            return result
         manifest = inputs.Manifest()
         if kept is None:
             skipped = feed(
@@ -323,19 +309,13 @@ def analyze(
                 progress=progress,
             )
         else:
-            depends = {**analyzer.options, **options, "per-image": per_layer is not None}
+            depends = {**options, "per-image": per_layer is not None}
             skipped, before = feed_on(
                 kept,
                 analyzer,
                 suite,
                 resolved.preprocessing,
-                identity_of(
-                    analyzer.model.sha256,
-                    {name: value for name, value in depends.items() if name not in NOT_MEASURED},
-                    resolved.fields,
-                    profile,
-                    suite,
-                ),
+                identity_of_run(analyzer, suite, resolved, depends, profile),
                 strict=strict,
                 manifest=manifest,
                 progress=progress,
@@ -354,11 +334,9 @@ def analyze(
             notes=resolved.notes,
             options=options,
             thumbnail=lambda index: thumbnail_if_any(suite, index),
-            subset_file=None if subset_file is None else Path(subset_file).name,
+            subset_file=name,
         )
-        if subset_file is not None and result.subset is not None:
-            chosen = [image.index for image in result.subset.images]
-            _list(subset_file, [_path(suite, index) for index in chosen])
+        _list_subset(subset_file, suite, result)
         result = explained(result)
         if state is not None:
             part = analyzer.part(result, positions=len(suite), root=suite.folder, pair=pair or ())
@@ -412,7 +390,7 @@ def _analyze_batches(
         name = None if subset_file is None else Path(subset_file).name
         result = analyzer.result(options=options, subset_file=name)
         if subset_file is not None and result.subset is not None:
-            _list(subset_file, [image.path for image in result.subset.images])
+            list_subset(subset_file, [image.path for image in result.subset.images])
         if state is not None:
             save_state(analyzer.part(result, positions=analyzer.inputs), state)
         return result
@@ -420,33 +398,13 @@ def _analyze_batches(
         analyzer.close()
 
 
+def _list_subset(path: str | Path | None, suite: inputs.Suite, result: Result) -> None:
+    if path is not None and result.subset is not None:
+        list_subset(path, [path_of(suite, image.index) for image in result.subset.images])
+
+
 def _described(images: Any) -> str | list[str]:
     """Name training images for the report."""
     if not are_paths(images):
         return "batches"
     return str(images) if isinstance(images, str | Path) else [str(one) for one in images]
-
-
-def _check_subset_file(path: str | Path) -> None:
-    """Refuse what cannot be written, or could not be given as images again."""
-    if Path(path).suffix.lower() != ".txt":
-        raise UsageError(
-            f"--subset must name a .txt file, not {str(path)[-100:]!a}.", slug="subset"
-        )
-    check_destination(path, "--subset")
-
-
-def _path(suite: inputs.Suite, index: int) -> str:
-    """Return the path of an image, from the current folder where it lies there."""
-    if suite.kind != "files":
-        return suite.name(index)
-    if suite.store is not None:
-        return suite.path(index)
-    path = os.path.abspath(suite.path(index))
-    here = os.path.join(os.getcwd(), "")
-    return path.removeprefix(here)
-
-
-def _list(path: str | Path, lines: Iterable[str]) -> None:
-    content = b"".join(os.fsencode(line) + b"\n" for line in lines)
-    replace_file(path, content, "--subset")

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cleanai_onnx import inputs
 from cleanai_onnx.measuring.feeding import Consumer, Progress, feed
 from cleanai_onnx.result import SkippedImage
 from cleanai_onnx.states.checkpoint import Checkpoint
+from cleanai_onnx.states.identity import identity_of
 
-__all__ = ["Resumable", "feed_on"]
+if TYPE_CHECKING:
+    from cleanai_onnx.measuring.analyzer import Analyzer
+    from cleanai_onnx.profiles import Profile
+
+__all__ = ["Resumable", "feed_on", "identity_of_run"]
+
+NOT_MEASURED = frozenset({"relevance", "preset", "preprocessing file", "profile"})
+"""Options that change nothing that is measured, or that are known by what they led to."""
 
 
 class Resumable(Consumer, Protocol):
@@ -27,6 +35,24 @@ class Resumable(Consumer, Protocol):
         UnfitError
             Here or in `start`, if the tree is not of such a consumer.
         """
+
+
+def identity_of_run(
+    analyzer: Analyzer,
+    suite: inputs.Suite,
+    resolved: inputs.ResolvedPreprocessing,
+    options: Mapping[str, Any],
+    profile: Profile | None,
+) -> dict[str, str]:
+    """Return everything that the figures of an analysis depend on; see `feed_on`."""
+    depends = {**analyzer.options, **options}
+    return identity_of(
+        analyzer.model.sha256,
+        {name: value for name, value in depends.items() if name not in NOT_MEASURED},
+        resolved.fields,
+        profile,
+        suite,
+    )
 
 
 def feed_on(

@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 
 from cleanai_onnx import inputs
-from cleanai_onnx.jobs.combining import write_image_tables
+from cleanai_onnx.jobs.combining import with_subset, write_image_tables
 from cleanai_onnx.measuring.analyzer import Analyzer
 from cleanai_onnx.measuring.feeding import Progress, feed, resolve, thumbnail_if_any
+from cleanai_onnx.measuring.resuming import identity_of_run
 from cleanai_onnx.profiles import Profile
 from cleanai_onnx.profiles import load as load_profile
 from cleanai_onnx.profiles.storage import content as profile_content
 from cleanai_onnx.provenance import configuration_sha256
 from cleanai_onnx.result import ImageFacts, Result, SkippedImage
+from cleanai_onnx.spread.keeping import KeptShards, shards_to_keep
 from cleanai_onnx.spread.shard import Job
 from cleanai_onnx.spread.team import Wanted, gathered
 from cleanai_onnx.states import storage
+from cleanai_onnx.states.checkpoint import Checkpoint
 from cleanai_onnx.states.images import list_images, scratch
 from cleanai_onnx.states.merging import merge
 
@@ -78,6 +81,8 @@ class Measure:
             preprocessing=resolved.fields,
             notes=resolved.notes,
             thumbnail=lambda index: thumbnail_if_any(shard, index),
+            # It is found of all shards together.
+            find_subset=False,
         )
         names = () if self.pair is None else tuple(map(str, self.pair))
         part = analyzer.part(result, positions=len(shard), root=suite.folder, pair=names)
@@ -115,6 +120,7 @@ def analyze_spread(
     options: Mapping[str, Any],
     explained: Callable[[Result], Result],
     progress: Progress | None,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Measure a suite with several workers, write what is to be written, and return the result.
 
@@ -137,10 +143,20 @@ def analyze_spread(
         Adds heat maps of relevance to a result.
     progress
         See `cleanai_onnx.analyze`.
+    checkpoint
+        Where the shards that are done are kept, and found if an earlier run was killed.
     """
     analyzer.prepare(resolved.preprocessing.item_shape, most=len(suite))
     done = None if progress is None else progress(len(suite))
     with gathered(wanted, asked["device"]) as team:
+        kept = None
+        if checkpoint is not None:
+            depends = {**options, "per-image": asked["per_layer"] is not None}
+            kept = KeptShards(
+                checkpoint,
+                identity_of_run(analyzer, suite, resolved, depends, profile),
+                shards_to_keep(len(suite), team.workers, checkpoint.every),
+            )
         with analyzer.record.phase("workers"):
             found = team.spread(
                 Measure({name: asked[name] for name in _MEASURING}, pair),
@@ -148,14 +164,18 @@ def analyze_spread(
                 suite=suite,
                 becoming={name: asked[name] for name in _BECOMING},
                 running={name: asked[name] for name in _RUNNING},
-                batch_size=analyzer.batch_size,
+                # Batches of another size might round otherwise.
+                batch_size=(kept.batch_size if kept else None) or analyzer.batch_size,
                 enclosed=None if profile is None else profile_content(profile),
                 progress=done,
+                kept=kept,
             )
             part = merge(
                 [storage.load(shard.product) for shard in found.shards],
                 starts=[*(shard.first for shard in found.shards), len(suite)],
             )
+        with analyzer.record.phase("subset"):
+            part, columns = with_subset(part, asked["subset_file"])
         manifest = inputs.Manifest()
         list_images(manifest, part.images)
         table = asked["per_image"]
@@ -170,7 +190,7 @@ def analyze_spread(
                 manifest_sha256=manifest.sha256(suite.full_name),
             ),
         )
-        write_image_tables(part, table, asked["per_layer"])
+        write_image_tables(part, table, asked["per_layer"], columns)
         result = explained(result)
         used = {**analyzer.options, **options, **team.options}
         result = replace(
@@ -192,4 +212,4 @@ def analyze_spread(
 _SUITE = ("model", "images", "limit", "seed", "strict")
 _BECOMING = ("preset", "preprocessing", "preprocessing_file", "preprocessing_config")
 _RUNNING = ("taps", "input_name", "input_values", "device", "threads")
-_MEASURING = ("parameters", "adjacency", "per_layer", "profile_parameters")
+_MEASURING = ("parameters", "adjacency", "per_layer", "profile_parameters", "subset")

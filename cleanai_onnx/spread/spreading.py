@@ -18,11 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cleanai_onnx.errors import CleanAIError, ImageError, UsageError, harmless
 from cleanai_onnx.result import SkippedImage
 from cleanai_onnx.spread.shard import ERRORS, Job
+
+if TYPE_CHECKING:
+    from cleanai_onnx.spread.keeping import KeptShards
 
 __all__ = [
     "Engine",
@@ -132,6 +135,7 @@ def spread(
     names: Callable[[int], str] = str,
     *,
     allow_partial: bool = False,
+    kept: KeptShards | None = None,
 ) -> Spread:
     """Let several workers do a job.
 
@@ -147,13 +151,15 @@ def spread(
         From positions of images to names.
     allow_partial
         Whether to go on without the images of a worker that died again and again.
+    kept
+        Where the products of shards that are done are kept, and how many shards there are then.
 
     Raises
     ------
     CleanAIError
         As a worker says; or if one died three times and `allow_partial` is not set.
     """
-    ranges = shards(job.found, workers)
+    ranges = shards(job.found, workers if kept is None else kept.count)
     done = [0] * len(ranges)
     lock = threading.Lock()
     ended = threading.Event()
@@ -169,12 +175,17 @@ def spread(
 
     def work(number: int) -> Outcome | tuple[SkippedImage, ...]:
         first, last = ranges[number]
+        if kept is not None and (done_before := kept.outcome(number)) is not None:
+            report(number, last - first)
+            return done_before
         own = replace(job, first=first, last=last, product=product(number))
         for _ in range(ATTEMPTS):
             if ended.is_set():
                 break
             outcome = engine.attempt(own, lambda count: report(number, count))
             if isinstance(outcome, Outcome):
+                if kept is not None and outcome.usable:
+                    kept.keep(number, own)
                 return outcome
             words = outcome
         if not allow_partial:
@@ -185,16 +196,17 @@ def spread(
         why = f"its worker died {ATTEMPTS} times"
         return tuple(SkippedImage(names(i), why) for i in range(first, last))
 
-    with ThreadPoolExecutor(len(ranges)) as pool:
+    with ThreadPoolExecutor(min(workers, len(ranges))) as pool:
         tasks = [pool.submit(work, number) for number in range(len(ranges))]
         try:
             outcomes = [task.result() for task in tasks]
         except BaseException:
             ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
             engine.stop()
             raise
     usable = tuple(
-        Shard(first, last, product(number))
+        Shard(first, last, product(number) if kept is None else kept.path(number))
         for number, (outcome, (first, last)) in enumerate(zip(outcomes, ranges, strict=True))
         if isinstance(outcome, Outcome) and outcome.usable
     )

@@ -17,6 +17,7 @@ from cleanai_onnx.spread.spreading import Engine, Processes, Spread, spread, thr
 
 if TYPE_CHECKING:
     from cleanai_onnx.graph import ModelProto
+    from cleanai_onnx.spread.keeping import KeptShards
 
 __all__ = ["EngineName", "Team", "Wanted", "gathered", "is_spread"]
 
@@ -104,6 +105,7 @@ class Team:
         batch_size: int,
         enclosed: bytes | None = None,
         progress: Callable[[int], None] | None = None,
+        kept: KeptShards | None = None,
     ) -> Spread:
         """Let all of them work on a suite.
 
@@ -121,6 +123,8 @@ class Team:
             What every worker can read as a file.
         progress
             Called with how many images are done.
+        kept
+            Where the products of shards that are done are kept.
 
         Raises
         ------
@@ -152,7 +156,13 @@ class Team:
             enclosed=letter,
         )
         return spread(
-            job, self.workers, self.engine, progress, suite.name, allow_partial=self.allow_partial
+            job,
+            self.workers,
+            self.engine,
+            progress,
+            suite.name,
+            allow_partial=self.allow_partial,
+            kept=kept,
         )
 
 
