@@ -596,10 +596,10 @@ LEARNING: tuple[Option, ...] = (
     Option("traces", _whole(1), 10_000, "learning",
            "keep the traces of N images, chosen by their content (default: 10000)", "N"),
     Option("relevance-rules",
-           _one_of("epsilon", "epsilon-plus", "epsilon-alpha2-beta1", "none"), "epsilon",
-           "learning",
+           _one_of("epsilon", "epsilon-plus", "epsilon-alpha2-beta1", "deepimportance-2020",
+                   "none"), "epsilon", "learning",
            "rules of the relevance that is summed: epsilon (default), epsilon-plus, "
-           "epsilon-alpha2-beta1 or none", "NAME"),
+           "epsilon-alpha2-beta1, deepimportance-2020 (as the authors of idc did) or none", "NAME"),
 )  # fmt: skip
 """Options of the command ``profile`` alone."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx import coverage, runtime
+from cleanai_onnx import coverage, graph, runtime
 from cleanai_onnx.container import UnfitError, array_in, arrays_in, list_in, whole_in
 from cleanai_onnx.errors import CleanAIError, ImageError, UsageError
 from cleanai_onnx.inputs.naming import shown
@@ -29,7 +29,6 @@ from cleanai_onnx.provenance import RunRecord, versions
 from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, View
 
 if TYPE_CHECKING:
-    from cleanai_onnx import graph
     from cleanai_onnx.graph import ModelProto
     from cleanai_onnx.relevance import Explainer
 
@@ -40,6 +39,11 @@ LAST_HIDDEN = "last-hidden"
 TRACES = 10_000
 """The traces of so many images are kept, by default."""
 NO_LABELS = "none"
+AUTHORS_RULES = "deepimportance-2020"
+"""Relevance as in the code of the authors of Importance-Driven Coverage: LRP-0, which only keeps
+from dividing by 0, through a network whose convolutions have no ReLU, from the class that this
+network predicts."""
+_AUTHORS_EPSILON = 1e-12
 
 
 class Profiler:
@@ -58,7 +62,8 @@ class Profiler:
         Keep the traces of so many images, chosen by their content (see `Sample`).
     composite : str
         The rules of the relevance: ``"epsilon"`` as in the paper on Importance-Driven Coverage, or
-        another of `cleanai_onnx.relevance.COMPOSITES`; ``"none"`` sums no relevance.
+        another of `cleanai_onnx.relevance.COMPOSITES`; `AUTHORS_RULES` as in its authors' code;
+        ``"none"`` sums no relevance.
     labelled : bool
         Whether images come with labels. Then relevance is summed over those that the model
         classifies as they are labelled, otherwise over all.
@@ -177,16 +182,21 @@ class Profiler:
     def _make_explainer(self) -> Explainer:
         from cleanai_onnx.relevance import Explainer
 
-        runner = self._runner
+        runner, model, composite = self._runner, self.model, self._composite
+        parameters: dict[str, Any] = {}
+        if composite == AUTHORS_RULES:
+            model, composite = graph.without_convolution_relus(model), "epsilon"
+            parameters = {"epsilon": _AUTHORS_EPSILON}
         return Explainer(
-            self.model,
-            composite=self._composite,
+            model,
+            composite=composite,
             layers=self.traced,
             input_name=self.image_input.name,
             input_values=runner.input_values,
             device=runner.wanted_device,
             batch_size=self.batch_size,
             threads=runner.threads,
+            **parameters,
         )
 
     def update(
