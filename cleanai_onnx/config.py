@@ -639,9 +639,10 @@ EXPLORATION: tuple[Option, ...] = (
            None, "exploration",
            "what is sought: disagreement (of several models), or with one model what the suite "
            "lacks of nc-suite (default), nc-suite-scaled, nbc-suite, snac, kmnc or idc", "WHAT"),
-    Option("constraint", _one_of("light", "occlusion", "blackout", "linf", "l2"), "light",
+    Option("constraint", _one_of("light", "occlusion", "blackout", "linf", "l2", "any"), None,
            "exploration",
-           "which changes are allowed: light (default), occlusion, blackout, linf or l2", "KIND"),
+           "which changes are allowed: light (default), occlusion, blackout, linf, l2 or any "
+           "(default with one model)", "KIND"),
     Option("step", _positive, None, "exploration",
            "of each step, as a part of the range from black to white (default: by constraint)",
            "X"),

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cleanai_onnx import inputs, runtime
 from cleanai_onnx.errors import ModelError, UsageError
 from cleanai_onnx.exploration.goals import goals_from
-from cleanai_onnx.exploration.lacking import boxes_for
+from cleanai_onnx.exploration.lacking import boxes_for, least_of
 from cleanai_onnx.exploration.record import Finding, SeedOutcome
 from cleanai_onnx.exploration.search import (
     ALREADY,
@@ -168,6 +168,7 @@ class Rounds:
             )
         self.batch_size = batch
         options = self._options
+        assert options.constraint is not None
         rules = Rules(
             seek="disagreement" if options.objective == "disagreement" else "goal",
             constraint=options.constraint,
@@ -213,6 +214,7 @@ class Rounds:
                 view,
                 witness.layers if self._aims else (),
                 self._input_values,
+                waking=self._options.compat == "none",
             )
             for witness, how, view in zip(
                 self.witnesses, self.seeds.how, self.seeds.views, strict=True
@@ -392,6 +394,7 @@ class Rounds:
                 options.threshold,
                 seen.channels,
                 np.random.default_rng((self._seed, number, model)),
+                least_of(witness.layers),
             )
             for model, (witness, seen) in enumerate(zip(self.witnesses, before, strict=True))
         ]

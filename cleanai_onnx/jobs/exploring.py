@@ -54,8 +54,8 @@ class ExplorationOptions:
         ``disagreement`` of two or more models (their default), or a coverage whose lacking items
         are sought with one model: ``nc-suite`` (its default), ``nc-suite-scaled``, ``nbc-suite``,
         ``snac``, ``kmnc`` or ``idc``.
-    constraint : {"light", "occlusion", "blackout", "linf", "l2"}
-        Which changes are allowed.
+    constraint : {"light", "occlusion", "blackout", "linf", "l2", "any"}, optional
+        Which changes are allowed: ``light`` for disagreement, ``any`` for coverage otherwise.
     step : float, optional
         Of each step, as a part of the range from black to white.
     iterations : int, optional
@@ -91,7 +91,7 @@ class ExplorationOptions:
     """
 
     objective: str | None = None
-    constraint: Constraint = "light"
+    constraint: Constraint | None = None
     step: float | None = None
     iterations: int | None = None
     apart_weight: float = 1.0
@@ -109,7 +109,7 @@ class ExplorationOptions:
     share: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.constraint not in CONSTRAINTS:
+        if self.constraint not in (None, *CONSTRAINTS):
             raise UsageError(
                 f"--constraint must be one of {', '.join(CONSTRAINTS)}, not {self.constraint!r}."
             )
@@ -164,15 +164,17 @@ class ExplorationOptions:
                 f"--target-model must be from 1 to {models}, the number of models, not "
                 f"{self.target_model}."
             )
-        radius = self.radius or _RADII.get(self.constraint)
-        steps = {"light": 1.0, "occlusion": 0.5, "blackout": 1.0}
+        constraint = self.constraint or ("any" if one else "light")
+        radius = self.radius or _RADII.get(constraint)
+        steps = {"light": 1.0, "occlusion": 0.5, "blackout": 1.0, "any": 0.05}
         steps |= {"linf": (radius or 0) / 8, "l2": (radius or 0) / 5}
         filled: dict[str, Any] = {
             "objective": objective,
+            "constraint": constraint,
             "radius": radius,
-            "patch_size": self.patch_size or _PATCHES.get(self.constraint),
+            "patch_size": self.patch_size or _PATCHES.get(constraint),
             "iterations": self.iterations or (_COMPAT_ITERATIONS if original else _ITERATIONS),
-            "step": self.step or (_COMPAT_STEP if original else steps[self.constraint]),
+            "step": self.step or (_COMPAT_STEP if original else steps[constraint]),
         }
         if self.perturb is not None:
             chosen_pixels = self.perturb in ("pixels", "relevant")
