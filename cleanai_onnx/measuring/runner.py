@@ -102,6 +102,7 @@ class Runner:
         self.wanted_batch_size, self.threads = batch_size, threads
         self._decide = decide
         self._plan: Plan | None = None
+        self._planned_for: tuple[tuple[int, ...], int | None] | None = None
         self._session: runtime.Session | None = None
 
     @property
@@ -148,12 +149,15 @@ class Runner:
             If there is nothing to measure, or not enough memory; the sentence says how much.
         """
         item = tuple(int(length) for length in item_shape)
+        if self._plan is not None and (item, most) == self._planned_for:
+            return
         if not self._fits(item):
             raise self._misfit((self.image_input.batch or "any", *item))
         with self.record.phase("find taps"):
             self._plan = plan(
                 self.model, self.image_input, item, self.select, self.wanted_batch_size, most
             )
+        self._planned_for = item, most
 
     def start(self) -> None:
         """Make the session and its buffers. `prepare` comes first.
