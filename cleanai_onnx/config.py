@@ -31,6 +31,7 @@ __all__ = [
     "OPTIONS",
     "SCALING",
     "TABLES",
+    "WORKERS",
     "Option",
     "Settings",
     "Value",
@@ -542,17 +543,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
 )  # fmt: skip
 
-SCALING = frozenset(
-    {
-        "state",
-        "checkpoint",
-        "checkpoint-every",
-        "workers",
-        "engine",
-        "ray-address",
-        "allow-partial",
-    }
-)
+WORKERS = frozenset({"workers", "engine", "ray-address", "allow-partial"})
+"""Options that spread the images over workers."""
+SCALING = frozenset({"state", "checkpoint", "checkpoint-every"}) | WORKERS
 """Options of the analysis that keep, resume or spread what is measured."""
 
 CONVERSION: tuple[Option, ...] = (
@@ -594,8 +587,9 @@ LEARNING: tuple[Option, ...] = (
     Option("view", _one_of("channel", "unit"), "channel", "learning",
            "the neurons whose ranges are learnt: channel or unit (default: channel)", "VIEW"),
     Option("labels", _text, "auto", "learning",
-           "true classes: auto (names of folders, where they can be classes), folders, none, or a "
-           "CSV file with the columns image and label", "WHAT"),
+           "true classes: auto (a table's column label or the names of folders, where they can be "
+           "classes), folders, column:NAME (of a table), none, or a CSV file with the columns "
+           "image and label", "WHAT"),
     Option("layers", _list, ("last-hidden",), "learning",
            "layers whose activation traces and relevance are kept: last-hidden, all, names or "
            "patterns", "LIST"),

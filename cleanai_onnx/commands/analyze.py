@@ -17,6 +17,7 @@ from cleanai_onnx.commands.parsing import (
     image_options,
     metric_parameters,
     settings_of,
+    worker_options,
 )
 from cleanai_onnx.commands.profile import LEARNING, learning, require_train
 from cleanai_onnx.commands.reporting import places_of, refuse_same
@@ -128,10 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
             state=paths.get("state"),
             checkpoint=settings["checkpoint"],
             checkpoint_every=every,
-            workers=settings["workers"],
-            engine=settings["engine"],
-            ray_address=settings["ray-address"],
-            allow_partial=settings["allow-partial"],
+            **worker_options(settings),
             progress=progress,
         )
         result = gates.judged(result)

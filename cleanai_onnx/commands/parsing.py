@@ -23,6 +23,7 @@ __all__ = [
     "metric_parameters",
     "settings_of",
     "taken_but",
+    "worker_options",
 ]
 
 GROUPS: dict[config.Group, str] = {
@@ -131,6 +132,16 @@ def image_options(settings: config.Settings) -> dict[str, Any]:
         "limit": settings["limit"],
         "seed": settings["seed"],
         "strict": settings["strict"],
+    }
+
+
+def worker_options(settings: config.Settings) -> dict[str, Any]:
+    """Return what says how the images are spread over workers."""
+    return {
+        "workers": settings["workers"],
+        "engine": settings["engine"],
+        "ray_address": settings["ray-address"],
+        "allow_partial": settings["allow-partial"],
     }
 
 

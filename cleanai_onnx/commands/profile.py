@@ -15,6 +15,7 @@ from cleanai_onnx.commands.parsing import (
     image_options,
     settings_of,
     taken_but,
+    worker_options,
 )
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show
 from cleanai_onnx.config import Settings
@@ -30,7 +31,8 @@ __all__ = ["LEARNING", "announce_profile", "learning", "parser", "require_train"
 LEARNING = "learning (with --train; as in the command profile)"
 """The heading of these options in the help of other commands."""
 NOT_TAKEN = frozenset(
-    {"attest", "no-relevance", "output", "per-image", "report", "subset", *config.SCALING}
+    {"attest", "no-relevance", "output", "per-image", "report", "subset"}
+    | (config.SCALING - config.WORKERS)
 )
 """Options of the analysis that this command has no use for."""
 
@@ -69,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             taps=settings["taps"],
             **learning(settings),
             **image_options(settings),
+            **worker_options(settings),
             progress=progress,
         )
         written = profiles.save(learnt, path)

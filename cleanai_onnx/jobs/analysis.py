@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from cleanai_onnx.profiles import load as load_profile
 from cleanai_onnx.report.destination import check_destination, replace_file, when_in_place
 from cleanai_onnx.result import ImageFacts, Result
 from cleanai_onnx.spread.spread_analysis import analyze_spread
+from cleanai_onnx.spread.team import EngineName, Wanted, is_spread
 from cleanai_onnx.states.checkpoint import Checkpoint, Every
 from cleanai_onnx.states.images import scratch
 from cleanai_onnx.states.storage import save as save_state
@@ -75,7 +76,7 @@ def analyze(
     checkpoint: str | Path | None = None,
     checkpoint_every: Every | None = None,
     workers: int | None = None,
-    engine: Literal["process", "ray"] = "process",
+    engine: EngineName = "process",
     ray_address: str | None = None,
     allow_partial: bool = False,
     progress: Progress | None = None,
@@ -129,6 +130,10 @@ def analyze(
     workers : int, optional
         Spread the images over so many processes, each with a session of its own, and merge what
         they find: the figures are those of one process. Not for batches of your own.
+    engine : {"process", "ray"}
+        What the workers are: processes of this machine, or tasks of Ray.
+    ray_address : str, optional
+        The Ray cluster to join, such as ``"auto"``; by default one is started on this machine.
     allow_partial : bool
         Go on without the images of a worker that died three times; otherwise that is an error.
     relevance : bool
@@ -180,16 +185,15 @@ def analyze(
             "a checkpoint needs images of a folder or a file, not batches of your own.",
             slug="checkpoint",
         )
-    spread = engine == "ray" or (workers is not None and workers > 1)
-    if ray_address is not None and engine != "ray":
-        raise UsageError("--ray-address needs --engine ray.", slug="workers")
-    if spread and (subset or checkpoint is not None or not are_paths(images)):
-        other = "--subset" if subset else "batches of your own"
-        other = "--checkpoint" if checkpoint is not None else other
-        asked = "--engine ray" if engine == "ray" else "--workers"
-        raise UsageError(
-            f"{asked} does not go together with {other}: leave one of them out.", slug="workers"
-        )
+    wanted = Wanted(workers, engine, ray_address, allow_partial)
+    spread = is_spread(
+        wanted,
+        {
+            "--checkpoint": checkpoint is not None,
+            "--subset": bool(subset),
+            "batches of your own": not are_paths(images),
+        },
+    )
     if train is not None and profile is not None:
         raise UsageError("--train learns what --profile has: give one of them.")
     if learning and train is None:
@@ -292,10 +296,9 @@ def analyze(
                 analyzer,
                 suite,
                 resolved,
-                workers,
-                engine=engine,
-                ray_address=ray_address,
+                wanted,
                 asked={
+                    "model": model,
                     **becoming,
                     **running,
                     **shared,
@@ -305,7 +308,6 @@ def analyze(
                     "strict": strict,
                     "pair": pair,
                     "state": state,
-                    "allow_partial": allow_partial,
                 },
                 pair=positions,
                 profile=profile,

@@ -207,7 +207,7 @@ class Rounds:
     ) -> bool:
         """Search from every seed that the journal does not have; return whether it was stopped."""
         done = progress(2 * len(self._suite)) if progress is not None else lambda _: None
-        self._measure_suite(done, strict)
+        journal.start(self._measure_suite(done, strict))
         before = islice(iter(journal), sum(1 for _ in journal))
         passed, size = len(self._suite), self.batch_size * BATCHES
         with inputs.stream(self._suite, self.seeds.shown, size) as batches:
@@ -227,11 +227,14 @@ class Rounds:
                     return True
         return False
 
-    def _measure_suite(self, done: Callable[[int], None], strict: bool) -> None:
-        """Count what the suite covers."""
-        size = max(witness.batch_size for witness in self.witnesses)
-        with inputs.stream(self._suite, self.seeds.shown, size, strict=strict) as batches:
+    def _measure_suite(self, done: Callable[[int], None], strict: bool) -> str:
+        """Count what the suite covers; return a hash of its images."""
+        size, manifest = max(w.batch_size for w in self.witnesses), inputs.Manifest()
+        with inputs.stream(
+            self._suite, self.seeds.shown, size, strict=strict, hashing=True
+        ) as batches:
             for batch in batches:
+                manifest.add(batch.indexes, batch.hashes)
                 points = self.seeds.points(batch.data[: batch.valid])
                 for witness, seen in zip(self.witnesses, self._look(points), strict=True):
                     for items in seen.items:
@@ -239,6 +242,7 @@ class Rounds:
                 done(batches.used)
             self.skipped = batches.skipped
         self.covered_before = tuple(witness.covered.count for witness in self.witnesses)
+        return manifest.sha256(self._suite.full_name)
 
     def _look(self, x: Points, *, stored: bool = True) -> list[Testimony]:
         """Ask every model about points, as files have them or as they are."""

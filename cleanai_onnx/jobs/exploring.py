@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cleanai_onnx import inputs, runtime
-from cleanai_onnx.coverage import ProfileParameters
+from cleanai_onnx._version import __version__
+from cleanai_onnx.coverage import UNIONS, ProfileParameters
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.exploration.constraints import CONSTRAINTS, Constraint
 from cleanai_onnx.exploration.lacking import REACHABLE
@@ -18,7 +19,8 @@ from cleanai_onnx.exploration.record import Exploration, ExploredModel
 from cleanai_onnx.jobs.seeding import notes_on, seed_images
 from cleanai_onnx.jobs.witness import Witness
 from cleanai_onnx.measuring.feeding import Progress, resolve
-from cleanai_onnx.profiles import Profile, load
+from cleanai_onnx.profiles import Profile, load, require_same_preprocessing
+from cleanai_onnx.profiles.storage import digest
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.report.exploration import Journal, write_json, write_table
 
@@ -305,20 +307,29 @@ def explore(
         [witness.image_input for witness in witnesses],
         chosen.input_range,
     )
-    settings = {
-        "models": [witness.model.sha256 for witness in witnesses],
-        "images": [suite.source, suite.found, limit],
-        "preprocessing": [[one.name, one.value] for each in resolved for one in each.fields],
-        "seed": seed,
-        "taps": list(taps),
-        "profile": None if profile is None else profile.facts.model_sha256,
-        **({} if profile is None else asdict(measures)),
-        **asdict(chosen),
-    }
+    if chosen.metric in UNIONS:
+        profile = None  # It decides nothing here.
+    if profile is not None:
+        require_same_preprocessing(profile, resolved[0].fields)
     rounds = Rounds(
         witnesses, seeds, suite, chosen, folder, record,
         input_values=input_values or {}, batch_size=batch_size, seed=seed,
     )  # fmt: skip
+    settings = {
+        "version": __version__,
+        "models": [witness.model.sha256 for witness in witnesses],
+        "images_found": suite.found,
+        "limit": limit,
+        "preprocessing": [{one.name: one.value for one in each.fields} for each in resolved],
+        "seed": seed,
+        "batch_size": rounds.batch_size,
+        "taps": list(taps),
+        "input_name": input_name,
+        "input_values": dict(input_values or {}),
+        "profile": None if profile is None else digest(profile),
+        **({} if profile is None else asdict(measures)),
+        **asdict(chosen),
+    }
     journal = Journal(folder, settings)
     try:
         interrupted = rounds.run(journal, progress, stop, strict=strict)

@@ -123,7 +123,6 @@ class Analyzer:
         if pair is not None and pair[0] == pair[1] is not None:
             raise UsageError("--pair needs two different images.", slug="image-name")
         self.record = RunRecord()
-        self._source = model
         self.parameters = parameters or Parameters()
         self._runner = Runner(
             model,
@@ -179,14 +178,6 @@ class Analyzer:
         """The figures of each image so far, where `keep` was given."""
         assert self._individuals.record is not None
         return self._individuals.record
-
-    @property
-    def source(self) -> str | Path | bytes:
-        """What the model can be loaded from again, in another process."""
-        if isinstance(self._source, str | Path | bytes):
-            return self._source
-        content: bytes = self._source.SerializeToString()
-        return content
 
     @property
     def batch_size(self) -> int:

@@ -23,7 +23,7 @@ from cleanai_onnx.measuring.runner import Runner, is_whole
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.profiles.profile import Profile, Relevance, channel_columns
 from cleanai_onnx.profiles.sample import UNLABELLED, Sampler, image_keys
-from cleanai_onnx.profiles.unit_moments import UnitMoments
+from cleanai_onnx.profiles.unit_moments import UNIT_BYTES, UnitMoments
 from cleanai_onnx.provenance import RunRecord, versions
 from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, View
 
@@ -104,6 +104,7 @@ class Profiler:
             batch_size=batch_size,
             threads=threads,
             decide=True,
+            unit_bytes=UNIT_BYTES if view == "unit" else 0,
             record=self.record,
         )
         self.image_input = self._runner.image_input
@@ -206,15 +207,16 @@ class Profiler:
         ran = self._runner.run(data)
         layers = self._runner.layers
         with self.record.phase("profile"), runtime.on_device(self._runner.jax_device):
-            values = coverage.channel_matrix(
-                layers,
-                coverage.channel_values(layers, ran.activations, coverage.Parameters()),
-                ran.valid,
-            )
+            channels = coverage.channel_values(layers, ran.activations, coverage.Parameters())
+            if self._units is not None:
+                self._units.add(ran.activations, ran.valid)
+            # The compiled kernels are under way; a core that they leave idle can hash.
+            keys = image_keys(data)
+            values = coverage.channel_matrix(layers, channels, ran.valid)
             if self._units is None:
                 self._moments = self._moments.merged(Moments.of(values))
             else:
-                self._units.add(ran.activations, ran.valid)
+                self._units.wait()
             classes = np.zeros(ran.valid, np.int64) if ran.classes is None else ran.classes
             traces = {
                 # Copies: a view would keep the channels of all layers for as long as the trace.
@@ -222,7 +224,7 @@ class Profiler:
                 for layer, columns in zip(layers, self._channels, strict=True)
                 if layer.name in self.traced
             }
-            self._sampler.add(image_keys(data), classes, labels, traces)
+            self._sampler.add(keys, classes, labels, traces)
         self.inputs += ran.valid
         self._labelled += int((labels != UNLABELLED).sum())
         correct = (labels == classes) & (ran.classes is not None)

@@ -29,7 +29,7 @@ from cleanai_onnx.relevance.targets import Target, class_indices, start_relevanc
 from cleanai_onnx.relevance.values import Recorder, values_from
 from cleanai_onnx.relevance.walk import Walked, walk
 from cleanai_onnx.relevance.weights import prepared_weights
-from cleanai_onnx.runtime.compilation import compiled
+from cleanai_onnx.runtime.compilation import compiled, double_precision
 from cleanai_onnx.runtime.programs import (
     find_program,
     is_kept,
@@ -228,7 +228,7 @@ class Explainer:
 
     def _in_precision(self) -> contextlib.AbstractContextManager[Any]:
         if self._precision == "float64":
-            return jax.enable_x64(True)
+            return double_precision()
         return contextlib.nullcontext()
 
     def _prepare(self, item: tuple[int, ...], *, whole: bool) -> _Ready:

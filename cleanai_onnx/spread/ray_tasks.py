@@ -14,8 +14,7 @@ from typing import Any
 
 from cleanai_onnx.errors import UsageError, harmless
 from cleanai_onnx.spread.shard import Job, attempt
-from cleanai_onnx.spread.spreading import Outcome, explained
-from cleanai_onnx.states import storage
+from cleanai_onnx.spread.spreading import Outcome, outcome_of
 
 __all__ = ["RayTasks"]
 
@@ -60,16 +59,16 @@ class RayTasks:
         self.workers = workers or gpus or max(1, int(resources.get("CPU", 1)))
         # With a GPU it is the GPU that there is one of for each task.
         needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
-        self._task = ray.remote(max_retries=0, **needs)(_measured)
+        self._task = ray.remote(max_retries=0, **needs)(_done)
         self._running: set[Any] = set()
 
     def attempt(self, job: Job, report: Callable[[int], None]) -> Outcome | str:
         """Let a task do a job; see `Engine`."""
-        profile = None if job.profile is None else job.profile.read_bytes()
-        reference = self._task.remote(job, profile)
+        enclosed = None if job.enclosed is None else job.enclosed.read_bytes()
+        reference = self._task.remote(job, enclosed)
         self._running.add(reference)
         try:
-            state, problem = self._ray.get(reference)
+            product, message = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise error.as_instanceof_cause() from None
         except self._ray.exceptions.RayError as error:
@@ -78,10 +77,10 @@ class RayTasks:
         finally:
             self._running.discard(reference)
         report(job.last - job.first)
-        if problem is not None:
-            return explained(problem)
-        job.state.write_bytes(state)
-        return Outcome(storage.load(job.state))
+        outcome = outcome_of(message)
+        if outcome.usable:
+            job.product.write_bytes(product)
+        return outcome
 
     def stop(self) -> None:
         """Cancel what runs, and end what was started here."""
@@ -120,18 +119,14 @@ def _reach(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_IN).close()
 
 
-def _measured(job: Job, profile: bytes | None) -> tuple[bytes, Mapping[str, Any] | None]:
-    """Do a job on whatever machine this is; return the state, or what is wrong with the job."""
+def _done(job: Job, enclosed: bytes | None) -> tuple[bytes, Mapping[str, Any]]:
+    """Do a job on whatever machine this is; return its product, and what `attempt` says."""
     with tempfile.TemporaryDirectory(prefix="cleanai-onnx-") as name:
         folder = Path(name)
-        known = folder / "profile"
-        if profile is not None:
-            known.write_bytes(profile)
-        here = replace(
-            job,
-            folder=folder,
-            state=folder / "state",
-            profile=None if profile is None else known,
-        )
-        problem = attempt(here, lambda _: None)
-        return (here.state.read_bytes() if problem is None else b""), problem
+        letter = None
+        if enclosed is not None:
+            letter = folder / "enclosed"
+            letter.write_bytes(enclosed)
+        here = replace(job, folder=folder, product=folder / "product", enclosed=letter)
+        message = attempt(here, lambda _: None)
+        return (here.product.read_bytes() if message.get("usable") else b""), message

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import cleanai_onnx
@@ -15,6 +16,7 @@ from cleanai_onnx import ImageError, UsageError
 from cleanai_onnx.result import Result
 from cleanai_onnx.spread import ray_tasks
 from tests.cli.material import images
+from tests.spread.here import assert_same
 from tests.states.parts import found_in, model
 
 ray = pytest.importorskip("ray", reason="needs the extra `ray`")
@@ -62,10 +64,28 @@ class TestOfACluster:
         assert seen[-1] == 7
         assert ray.is_initialized()  # it was not ours to end
 
+    def test_tasks_learn_what_one_process_learns(self, folder: Path) -> None:
+        options: dict[str, Any] = {"preset": "unit", "batch_size": 2, "labels": "none"}
+        net, suite = folder / "net.onnx", folder / "suite"
+        ours = cleanai_onnx.learn(net, suite, engine="ray", **options)
+        assert_same(ours, cleanai_onnx.learn(net, suite, **options))
+
+    def test_tasks_inspect_as_one_process_does(self, folder: Path) -> None:
+        def first(batch: Any) -> Any:  # which only Ray can give to a worker
+            return batch[:, 0, 0, 0]
+
+        options: dict[str, Any] = {"preset": "unit", "batch_size": 2}
+        net, suite = folder / "net.onnx", folder / "suite"
+        ours, one = (
+            cleanai_onnx.inspect(net, suite, ["contrast", first], "spearman", **options, **more)
+            for more in ({"engine": "ray"}, {})
+        )
+        pd.testing.assert_frame_equal(ours, one, check_exact=True)
+
     def test_a_task_that_dies_is_done_again(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        measured, marks = ray_tasks._measured, tmp_path
+        measured, marks = ray_tasks._done, tmp_path
 
         def fragile(job: Any, profile: Any) -> Any:
             try:
@@ -74,21 +94,21 @@ class TestOfACluster:
                 return measured(job, profile)
             os.kill(os.getpid(), signal.SIGKILL)
 
-        monkeypatch.setattr(ray_tasks, "_measured", fragile)
+        monkeypatch.setattr(ray_tasks, "_done", fragile)
         assert found_in(run(folder, engine="ray", workers=2)) == found_in(run(folder))
         assert {path.name for path in marks.iterdir()} == {"0", "3"}
 
     def test_one_that_dies_again_and_again_is_given_up(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        measured = ray_tasks._measured
+        measured = ray_tasks._done
 
         def fragile(job: Any, profile: Any) -> Any:
             if job.first == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             return measured(job, profile)
 
-        monkeypatch.setattr(ray_tasks, "_measured", fragile)
+        monkeypatch.setattr(ray_tasks, "_done", fragile)
         with pytest.raises(ImageError, match="images 0 to 2 died 3 times") as caught:
             run(folder, engine="ray", workers=2)
         assert caught.value.exit_code == 3
@@ -110,7 +130,7 @@ class TestOfACluster:
         def wrong(job: Any, profile: Any) -> Any:
             raise ZeroDivisionError("a bug")
 
-        monkeypatch.setattr(ray_tasks, "_measured", wrong)
+        monkeypatch.setattr(ray_tasks, "_done", wrong)
         with pytest.raises(ZeroDivisionError, match="a bug"):
             run(folder, engine="ray", workers=2)
 
