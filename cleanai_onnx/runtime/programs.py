@@ -171,10 +171,14 @@ def find_program(key: str | None) -> Found | None:
     digest, packed = content[:_DIGEST], content[_DIGEST:]
     if hashlib.sha256(packed).digest() != digest:
         return None
+    from jax.errors import JaxRuntimeError
     from jax.experimental.serialize_executable import deserialize_and_load
 
     (data, taken, given), facts = pickle.loads(zlib.decompress(packed))
-    return Found(deserialize_and_load(data, taken, given, "cpu"), facts)
+    try:
+        return Found(deserialize_and_load(data, taken, given, "cpu"), facts)
+    except JaxRuntimeError:
+        return None  # XLA finds that it does not fit this machine
 
 
 def is_kept(key: str | None) -> bool:
@@ -192,11 +196,12 @@ def keep_program(key: str | None, program: jax.stages.Compiled, facts: Any = Non
     folder = _folder()
     if key is None or folder is None:
         return
+    from jax.errors import JaxRuntimeError
     from jax.experimental.serialize_executable import serialize
 
     try:
         stored = serialize(program)
-    except (NotImplementedError, ValueError):
+    except (JaxRuntimeError, NotImplementedError, ValueError):
         return
     packed = zlib.compress(pickle.dumps((stored, facts)), 1)
     name = None
