@@ -18,7 +18,12 @@ from cleanai_onnx.jobs.profiling import learn
 from cleanai_onnx.jobs.subset_list import check_subset_file, list_subset, path_of
 from cleanai_onnx.measuring.analyzer import Adjacency, Analyzer
 from cleanai_onnx.measuring.batches import are_paths, limited
-from cleanai_onnx.measuring.featured_relevance import OF_BATCHES, with_relevance
+from cleanai_onnx.measuring.featured_relevance import (
+    OF_BATCHES,
+    Ready,
+    made_ready,
+    with_relevance,
+)
 from cleanai_onnx.measuring.feeding import Progress, feed, resolve, thumbnail_if_any
 from cleanai_onnx.measuring.resuming import feed_on, identity_of_run
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
@@ -258,14 +263,16 @@ def analyze(
         resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
         if profile is not None:
             require_same_preprocessing(profile, resolved.fields)
+        explain_with: dict[str, Any] = {
+            "input_name": analyzer.image_input.name,
+            "input_values": input_values,
+            "device": device,
+            "threads": threads,
+        }
+        # With its bytes, which the analyzer lets go when it has a session.
+        explainable = analyzer.model if relevance else None
         explained = partial(
-            _explained,
-            analyzer,
-            # With its bytes, which the analyzer lets go when it has a session.
-            analyzer.model if relevance else None,
-            suite,
-            resolved.preprocessing,
-            running,
+            _explained, analyzer, explainable, suite, resolved.preprocessing, explain_with
         )
         name = None if subset_file is None else Path(subset_file).name
         if spread:
@@ -300,6 +307,13 @@ def analyze(
             return result
         manifest = inputs.Manifest()
         if kept is None:
+            if explainable is not None:
+                item = resolved.preprocessing.item_shape
+                analyzer.prepare(item, len(suite))
+                ready = made_ready(
+                    explainable, item, len(suite), analyzer.batch_size, **explain_with
+                )
+                explained = partial(explained, ready=ready)
             skipped = feed(
                 analyzer,
                 suite,
@@ -356,8 +370,9 @@ def _explained(
     model: graph.Model | None,
     suite: inputs.Suite,
     preprocessing: inputs.Preprocessing | inputs.Unchanged,
-    running: Mapping[str, Any],
+    options: Mapping[str, Any],
     result: Result,
+    ready: Ready | None = None,
 ) -> Result:
     """Add heat maps of relevance, where a model to explain is given."""
     if model is None:
@@ -368,11 +383,9 @@ def _explained(
             model,
             suite,
             preprocessing,
-            input_name=analyzer.image_input.name,
-            input_values=running["input_values"],
-            device=running["device"],
             batch_size=analyzer.batch_size,
-            threads=running["threads"],
+            ready=ready,
+            **options,
         )
     return replace(result, run=replace(result.run, seconds=analyzer.record.spent))
 
