@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from cleanai_onnx import Profile, UsageError, cli, profiles
 from cleanai_onnx.container import UnfitError
 from cleanai_onnx.profiles import Profiler
 from cleanai_onnx.profiles.storage import content
+from cleanai_onnx.profiles.unit_moments import UnitMoments
 from cleanai_onnx.states.checkpoint import FILE, Every
 from tests.cli.material import build, images, node, save
 from tests.states.parts import model
@@ -172,3 +174,23 @@ def test_a_broken_state_is_refused(change: dict[str, Any], view: Any) -> None:
     with pytest.raises(UnfitError):
         other.resume(one.stored() | change)
         other.update(data)
+
+
+def test_odd_values_of_units_are_kept() -> None:
+    rng, whole, resumed = np.random.default_rng(0), UnitMoments([6, 3]), UnitMoments([6, 3])
+    batches = []
+    for _ in range(7):
+        one = rng.normal(size=(4, 6)).astype(np.float32)
+        one[1, 2], one[0, 1] = np.nan, 1e20
+        batches.append([jnp.asarray(one), jnp.asarray(one[:, :3])])
+    for batch in batches[:4]:
+        whole.add(batch, 4)
+    resumed.restore(whole.stored())
+    for batch in batches[4:]:
+        whole.add(batch, 4)
+        resumed.add(batch, 4)
+    assert whole.moments().count[2] == 21
+    for name, kept in vars(whole.moments()).items():
+        np.testing.assert_array_equal(getattr(resumed.moments(), name), kept)
+    with pytest.raises(UnfitError):
+        resumed.restore({**whole.stored(), "layers": []})
