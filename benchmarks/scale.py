@@ -228,8 +228,8 @@ def workers(folder: Path, arguments: argparse.Namespace) -> None:
     print(f"  speed-up of two processes, for each image: {faster:.2f}")
     rest = statistics.median(starts[two]) - statistics.median(starts[one])
     gain = statistics.median(images[one]) - statistics.median(images[two])
-    pays = f"from {rest / gain:,.0f} images on" if gain > 0 else "never"
-    print(f"  starting takes {rest:.1f} s more: two processes are faster {pays}")
+    pays = f"pays from {max(0, rest / gain):,.0f} images on" if gain > 0 else "does not pay here"
+    print(f"  starting takes {rest:.1f} s more, which {pays}")
 
 
 def alternate(
