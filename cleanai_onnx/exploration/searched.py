@@ -15,6 +15,7 @@ from cleanai_onnx.errors import ModelError
 from cleanai_onnx.exploration.space import View
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.lowering import Lowered
+from cleanai_onnx.lowering.layout import with_batch_last
 from cleanai_onnx.relevance.network import network_from
 from cleanai_onnx.relevance.plan import find_start
 from cleanai_onnx.result import LayerFacts
@@ -144,9 +145,10 @@ def prepare(
             f"{'x'.join(map(str, size[1:])) or 'of one number'} for each image, which is no list "
             "of class scores: exploration needs a classifier."
         )
-    return SearchedModel(
-        model.name, network.original, view, image_input.name, feeds, scores, layers
-    )
+    lowered = network.original
+    if jax.default_backend() == "cpu":
+        lowered = with_batch_last(lowered)
+    return SearchedModel(model.name, lowered, view, image_input.name, feeds, scores, layers)
 
 
 def bytes_for_each(models: tuple[SearchedModel, ...], batch: int) -> int:
