@@ -29,6 +29,7 @@ from cleanai_onnx import graph
 from cleanai_onnx.exploration.search import FOUND, Rules, Seeds, gradient_of, run, searcher
 from cleanai_onnx.exploration.searched import SearchedModel, prepare
 from cleanai_onnx.exploration.space import PIXELS, View
+from cleanai_onnx.runtime.compilation import compiled
 
 BATCH = 32
 TIMES = 5
@@ -113,7 +114,7 @@ def rows_needed(
     """Return how many rows the search evaluates, and a function that evaluates a batch of them."""
     search = searcher(models, RULES, PIXELS)
     outcome, _ = run(search, weights, seeds, BATCH, 0, lambda: False, lambda _: None)
-    evaluate = jax.jit(gradient_of(models, RULES))
+    evaluate = compiled(gradient_of(models, RULES), "cpu", wide=True)
     rows = jnp.arange(BATCH, dtype=jnp.int32)
     some = Seeds(jnp.asarray(seeds.points[:BATCH]), 0 * rows, rows, (), None)
     first = jnp.ones(BATCH, bool)

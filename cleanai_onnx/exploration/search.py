@@ -257,7 +257,7 @@ def searcher(
 
         return lax.while_loop(going, step, (jnp.int32(0), carry))[1]
 
-    return compiled(search, platform, donate_argnums=3)
+    return compiled(search, platform, wide=True, donate_argnums=3)
 
 
 def gradient_of(models: tuple[SearchedModel, ...], rules: Rules) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from cleanai_onnx.errors import ModelError
 from cleanai_onnx.exploration.space import View
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.lowering import Lowered
+from cleanai_onnx.lowering.layout import with_batch_last
 from cleanai_onnx.lowering.node import Node
 from cleanai_onnx.relevance.network import network_from
 from cleanai_onnx.relevance.plan import find_start
@@ -170,6 +171,8 @@ def prepare(
         )
     lowered = network.original
     makers = {name: node for node in lowered.nodes for name in node.outputs} if waking else {}
+    if jax.default_backend() == "cpu":
+        lowered = with_batch_last(lowered)
     return SearchedModel(
         name=model.name,
         lowered=lowered,

@@ -61,8 +61,9 @@ def compiled(
     platform : str
         What it will run on: ``"cpu"``, ``"gpu"``, …
     wide : bool
-        Use the widest vectors that the processor has. Not for functions with products of matrices:
-        XLA's order of additions in them, and so the rounding, depends on the width.
+        Use the widest vectors that the processor has. Not for functions with products of matrices
+        whose last digits matter: XLA's order of additions in them, and so the rounding, depends on
+        the width.
     **options
         Further ones of ``jax.jit``.
     """

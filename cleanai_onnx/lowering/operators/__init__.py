@@ -3,6 +3,7 @@
 from cleanai_onnx.lowering.operators import (
     activation,
     arithmetic,
+    batch_last,
     comparison,
     control,
     conversion,
@@ -25,6 +26,7 @@ from cleanai_onnx.lowering.operators import (
 __all__ = [
     "activation",
     "arithmetic",
+    "batch_last",
     "comparison",
     "control",
     "conversion",
