@@ -514,4 +514,5 @@ SURPRISE = ProfiledMetric(
     covered_by_each=covered_by_each,
     stored=stored,
     restored=restored,
+    gathered=True,
 )
