@@ -31,6 +31,7 @@ __all__ = [
     "OPTIONS",
     "SCALING",
     "TABLES",
+    "WORKERS",
     "Option",
     "Settings",
     "Value",
@@ -542,17 +543,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("threads", _whole(1), None, "run", "threads of onnxruntime (default: all cores)", "N"),
 )  # fmt: skip
 
-SCALING = frozenset(
-    {
-        "state",
-        "checkpoint",
-        "checkpoint-every",
-        "workers",
-        "engine",
-        "ray-address",
-        "allow-partial",
-    }
-)
+WORKERS = frozenset({"workers", "engine", "ray-address", "allow-partial"})
+"""Options that spread the images over workers."""
+SCALING = frozenset({"state", "checkpoint", "checkpoint-every"}) | WORKERS
 """Options of the analysis that keep, resume or spread what is measured."""
 
 CONVERSION: tuple[Option, ...] = (
@@ -594,18 +587,19 @@ LEARNING: tuple[Option, ...] = (
     Option("view", _one_of("channel", "unit"), "channel", "learning",
            "the neurons whose ranges are learnt: channel or unit (default: channel)", "VIEW"),
     Option("labels", _text, "auto", "learning",
-           "true classes: auto (names of folders, where they can be classes), folders, none, or a "
-           "CSV file with the columns image and label", "WHAT"),
+           "true classes: auto (a table's column label or the names of folders, where they can be "
+           "classes), folders, column:NAME (of a table), none, or a CSV file with the columns "
+           "image and label", "WHAT"),
     Option("layers", _list, ("last-hidden",), "learning",
            "layers whose activation traces and relevance are kept: last-hidden, all, names or "
            "patterns", "LIST"),
     Option("traces", _whole(1), 10_000, "learning",
            "keep the traces of N images, chosen by their content (default: 10000)", "N"),
     Option("relevance-rules",
-           _one_of("epsilon", "epsilon-plus", "epsilon-alpha2-beta1", "none"), "epsilon",
-           "learning",
+           _one_of("epsilon", "epsilon-plus", "epsilon-alpha2-beta1", "deepimportance-2020",
+                   "none"), "epsilon", "learning",
            "rules of the relevance that is summed: epsilon (default), epsilon-plus, "
-           "epsilon-alpha2-beta1 or none", "NAME"),
+           "epsilon-alpha2-beta1, deepimportance-2020 (as the authors of idc did) or none", "NAME"),
 )  # fmt: skip
 """Options of the command ``profile`` alone."""
 
@@ -645,9 +639,10 @@ EXPLORATION: tuple[Option, ...] = (
            None, "exploration",
            "what is sought: disagreement (of several models), or with one model what the suite "
            "lacks of nc-suite (default), nc-suite-scaled, nbc-suite, snac, kmnc or idc", "WHAT"),
-    Option("constraint", _one_of("light", "occlusion", "blackout", "linf", "l2"), "light",
+    Option("constraint", _one_of("light", "occlusion", "blackout", "linf", "l2", "any"), None,
            "exploration",
-           "which changes are allowed: light (default), occlusion, blackout, linf or l2", "KIND"),
+           "which changes are allowed: light (default), occlusion, blackout, linf, l2 or any "
+           "(default with one model)", "KIND"),
     Option("step", _positive, None, "exploration",
            "of each step, as a part of the range from black to white (default: by constraint)",
            "X"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,7 @@ __all__ = [
     "add_rows",
     "add_tree",
     "array_in",
+    "arrays_in",
     "inside",
     "kind_of",
     "list_in",
@@ -301,6 +302,17 @@ def array_in(
     assert isinstance(array, np.ndarray)
     # What was read is read-only, and states are updated in place.
     return array.copy()
+
+
+def arrays_in(
+    tree: Mapping[str, Any],
+    name: str,
+    dtype: npt.DTypeLike,
+    shapes: Sequence[tuple[int | None, ...]],
+) -> list[npt.NDArray[Any]]:
+    """Return a list of arrays of a tree, which must have this type and these shapes."""
+    found = {f"{name} {i}": one for i, one in enumerate(list_in(tree, name, len(shapes)))}
+    return [array_in(found, each, dtype, *shape) for each, shape in zip(found, shapes, strict=True)]
 
 
 def whole_in(tree: Mapping[str, Any], name: str, least: int = 0) -> int:

@@ -295,8 +295,10 @@ def paper_idc(network: Network, folder: Path, profile: Profile) -> None:
         "\nWhy they differ: the paper's figures are means over ten analyses of one class each, and "
         "come from pairing the clusters of neurons by index with activations by relevance. "
         "`--compat` does both. What is left is that these profiles are of 8,000 training digits "
-        "and the authors' may not be, that classes are those that the network predicts, and that "
-        "the authors' relevance is of a network without the convolutions' ReLUs."
+        "and the authors' may not be, that classes are those that the network predicts, that the "
+        "authors' relevance is of a network without the convolutions' ReLUs (a profile learnt with "
+        "`--relevance-rules deepimportance-2020` has it), and that their clusters are those of "
+        "scikit-learn's k-means, which are not always the best ones."
     )
 
 

@@ -14,9 +14,11 @@ from cleanai_onnx.commands.parsing import (
     add_groups,
     add_model_and_images,
     add_options,
+    checkpoint_options,
     image_options,
     metric_parameters,
     settings_of,
+    worker_options,
 )
 from cleanai_onnx.commands.profile import LEARNING, learning, require_train
 from cleanai_onnx.commands.reporting import places_of, refuse_same
@@ -85,7 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     from cleanai_onnx import report
     from cleanai_onnx.jobs.analysis import analyze
     from cleanai_onnx.report.names import file_stem
-    from cleanai_onnx.states.checkpoint import Every
 
     folder = Path(settings["output"])
     stem = f"Analysis_{file_stem(Path(arguments.model).stem)}"
@@ -101,13 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if settings["state"] is not None:
         paths["state"] = Path(settings["state"])
-    every = None
-    if settings["checkpoint-every"] is not None:
-        if settings["checkpoint"] is None:
-            raise UsageError(
-                "--checkpoint-every needs --checkpoint, which names the folder.", slug="checkpoint"
-            )
-        every = Every(*settings["checkpoint-every"])
+    keeping = checkpoint_options(settings)
     written = [*(path for _, path in reports), *paths.values()]
     refuse_same(written, [arguments.model])
     for name, _ in reports:
@@ -126,12 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
             per_layer=paths.get("layers"),
             subset_file=paths.get("subset"),
             state=paths.get("state"),
-            checkpoint=settings["checkpoint"],
-            checkpoint_every=every,
-            workers=settings["workers"],
-            engine=settings["engine"],
-            ray_address=settings["ray-address"],
-            allow_partial=settings["allow-partial"],
+            **keeping,
+            **worker_options(settings),
             progress=progress,
         )
         result = gates.judged(result)

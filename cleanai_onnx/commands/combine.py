@@ -32,6 +32,12 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--state", metavar="FILE", help="also write the merged state")
     made.add_argument(
+        "--subset",
+        metavar="FILE",
+        help="list the fewest images with the same coverage in this .txt file (of states that "
+        "were measured with --subset)",
+    )
+    made.add_argument(
         "--report",
         action="append",
         metavar="TYPE[:PATH]",
@@ -55,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     kinds = {path: kind_of(path) for path in arguments.files}
     if STATE not in kinds.values():
-        return _combine_profiles(arguments)
+        # What is neither is missing or broken, which is said when it is read.
+        return _combine_profiles(arguments, certain=PROFILE in kinds.values())
     other = next((path for path, kind in kinds.items() if kind == PROFILE), None)
     if other is not None:
         raise UsageError(
@@ -66,16 +73,16 @@ def run(arguments: argparse.Namespace) -> int:
     return _combine_states(arguments)
 
 
-def _combine_profiles(arguments: argparse.Namespace) -> int:
+def _combine_profiles(arguments: argparse.Namespace, *, certain: bool) -> int:
     from cleanai_onnx import profiles
 
-    for name in ("state", "report", "fail-under", "baseline", "config"):
-        if getattr(arguments, name) is not None:
+    for name in ("state", "subset", "report", "fail-under", "baseline", "config"):
+        if certain and getattr(arguments, name) is not None:
             raise UsageError(
                 f"--{name} is for states of parts, and profiles have no use for it: leave it out.",
                 slug="state-file",
             )
-    if arguments.out is None:
+    if certain and arguments.out is None:
         raise UsageError("-o must name the profile to write; see cleanai-onnx combine --help.")
     merged = profiles.merge([profiles.load(path) for path in arguments.files])
     path = profiles.save(merged, Path(arguments.out))
@@ -100,16 +107,20 @@ def _combine_states(arguments: argparse.Namespace) -> int:
         paths["layers"] = folder / f"{stem}_layers.csv"
     if arguments.state is not None:
         paths["state"] = Path(arguments.state)
+    if arguments.subset is not None:
+        paths["subset"] = Path(arguments.subset)
     written = [*(path for _, path in reports), *paths.values()]
     refuse_same(written, arguments.files)
     for path in written:
-        report.check_destination(path)
+        if path != paths.get("subset"):  # which is checked under its own name
+            report.check_destination(path)
     with report.all_or_nothing():
         result = combine(
             arguments.files,
             per_image=paths["csv"],
             per_layer=paths.get("layers"),
             state=paths.get("state"),
+            subset_file=paths.get("subset"),
         )
         result = gates.judged(result)
         for name, path in reports:

@@ -18,6 +18,7 @@ from cleanai_onnx.commands.parsing import (
     add_options,
     image_options,
     settings_of,
+    worker_options,
 )
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, say, show
 from cleanai_onnx.errors import UsageError
@@ -29,7 +30,7 @@ GROUPS = frozenset({"model", "images", "preprocessing", "run"})
 TAKEN = frozenset({
     "quiet", "verbose", "no-progress", "threshold", "profile", "sections", "margin", "important",
     "clusters", "compat",
-})  # fmt: skip
+}) | config.WORKERS  # fmt: skip
 """Further options of the analysis: those that an objective depends on. The output is our own."""
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -126,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
                 clusters=settings["clusters"],
             ),
             **image_options(settings),
+            **worker_options(settings),
             progress=progress,
             stop=stop,
         )

@@ -15,13 +15,15 @@ from cleanai_onnx.commands.parsing import (
     image_options,
     settings_of,
     taken_but,
+    worker_options,
 )
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show
 
 __all__ = ["parser", "run"]
 
 NOT_TAKEN = frozenset(
-    {"attest", "no-relevance", "output", "per-image", "report", "subset", *config.SCALING}
+    {"attest", "no-relevance", "output", "per-image", "report", "subset"}
+    | (config.SCALING - config.WORKERS)
 )
 """Options of the analysis that this command has no use for."""
 SHARED = {
@@ -94,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
             quantile=settings["quantile"],
             taps=settings["taps"],
             **image_options(settings),
+            **worker_options(settings),
             pictures=True,
             progress=progress,
         )

@@ -19,10 +19,12 @@ __all__ = [
     "add_images",
     "add_model_and_images",
     "add_options",
+    "checkpoint_options",
     "image_options",
     "metric_parameters",
     "settings_of",
     "taken_but",
+    "worker_options",
 ]
 
 GROUPS: dict[config.Group, str] = {
@@ -131,6 +133,37 @@ def image_options(settings: config.Settings) -> dict[str, Any]:
         "limit": settings["limit"],
         "seed": settings["seed"],
         "strict": settings["strict"],
+    }
+
+
+def checkpoint_options(settings: config.Settings) -> dict[str, Any]:
+    """Return what says where a run is kept from which it goes on.
+
+    Raises
+    ------
+    UsageError
+        If it is said how often, and not where.
+    """
+    from cleanai_onnx.states.checkpoint import Every
+
+    every = settings["checkpoint-every"]
+    if every is not None and settings["checkpoint"] is None:
+        raise UsageError(
+            "--checkpoint-every needs --checkpoint, which names the folder.", slug="checkpoint"
+        )
+    return {
+        "checkpoint": settings["checkpoint"],
+        "checkpoint_every": None if every is None else Every(*every),
+    }
+
+
+def worker_options(settings: config.Settings) -> dict[str, Any]:
+    """Return what says how the images are spread over workers."""
+    return {
+        "workers": settings["workers"],
+        "engine": settings["engine"],
+        "ray_address": settings["ray-address"],
+        "allow_partial": settings["allow-partial"],
     }
 
 

@@ -12,9 +12,11 @@ from cleanai_onnx.commands.parsing import (
     add_groups,
     add_model_and_images,
     add_options,
+    checkpoint_options,
     image_options,
     settings_of,
     taken_but,
+    worker_options,
 )
 from cleanai_onnx.commands.showing import check_model_and_output, progress_bar, show
 from cleanai_onnx.config import Settings
@@ -30,7 +32,7 @@ __all__ = ["LEARNING", "announce_profile", "learning", "parser", "require_train"
 LEARNING = "learning (with --train; as in the command profile)"
 """The heading of these options in the help of other commands."""
 NOT_TAKEN = frozenset(
-    {"attest", "no-relevance", "output", "per-image", "report", "subset", *config.SCALING}
+    {"attest", "no-relevance", "output", "per-image", "report", "state", "subset"}
 )
 """Options of the analysis that this command has no use for."""
 
@@ -56,19 +58,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Learn a profile, write it and show what it holds."""
     settings = settings_of(arguments, config.OPTIONS, config.LEARNING)
 
-    from cleanai_onnx import profiles
+    from cleanai_onnx import profiles, report
     from cleanai_onnx.jobs.profiling import learn
     from cleanai_onnx.report.names import file_stem
 
     path = Path(arguments.out or f"{file_stem(Path(arguments.model).stem)}.profile")
     check_model_and_output(arguments.model, [path], "--out")
-    with progress_bar(settings) as progress:
+    keeping = checkpoint_options(settings)
+    with report.all_or_nothing(), progress_bar(settings) as progress:
         learnt = learn(
             arguments.model,
             arguments.images,
             taps=settings["taps"],
             **learning(settings),
             **image_options(settings),
+            **keeping,
+            **worker_options(settings),
             progress=progress,
         )
         written = profiles.save(learnt, path)

@@ -29,6 +29,8 @@ from cleanai_onnx.coverage.pairs import PairCounts, count_pair
 from cleanai_onnx.coverage.parameters import Parameters
 from cleanai_onnx.coverage.registry import METRICS
 from cleanai_onnx.result import LayerFacts, View
+from cleanai_onnx.runtime.compilation import current_platform
+from cleanai_onnx.runtime.lanes import beside
 
 __all__ = [
     "InputFigures",
@@ -224,7 +226,7 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     figures : InputFigures
         Of the `valid` inputs.
     """
-    kernels = kernels_for(state.parameters)
+    kernels, platform = kernels_for(state.parameters), current_platform()
     rows = np.int32(valid)
     seen = state.before + state.inputs
     bound_rows = np.int32(min(max(state.parameters.bounds_from - seen, 0), valid))
@@ -235,19 +237,22 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     of_groups, all_values, facts = [], [], []
     for group, of_group in zip(groups(state.layers), state.channels, strict=True):
         values = kernels.empty((len(group.layers), flat[0].shape[0], group.width))
-        means, scales = [], []
+        means, running = [], {}
         for place, index in enumerate(group.layers):
             values, mean = kernels.channel_means(
                 values, flat[index], np.int32(place), **_form(state.layers[index])
             )
-            before, scale = units[index], None
-            if before is not None:
-                units[index], counts, sums, scale = kernels.units(
-                    before, flat[index], mean, rows, bound_rows
-                )
-                of_units[index] = counts, sums
             means.append(mean)
-            scales.append(scale)
+            before = units[index]
+            if before is not None:
+                running[place] = beside(
+                    platform, kernels.units, before, flat[index], mean, rows, bound_rows
+                )
+        scales: list[RowExtrema | None] = [None] * len(means)
+        for place, future in running.items():
+            index = group.layers[place]
+            units[index], counts, sums, scales[place] = future.result()
+            of_units[index] = counts, sums
         all_values.append(values)
         facts.append((means, scales))
         after, *found = kernels.channels(of_group, values, means, scales, rows, bound_rows)

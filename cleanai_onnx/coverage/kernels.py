@@ -29,7 +29,8 @@ from cleanai_onnx.coverage.sweeps import (
     upper,
     widen,
 )
-from cleanai_onnx.runtime.compilation import compiled, current_platform
+from cleanai_onnx.runtime.compilation import current_platform
+from cleanai_onnx.runtime.programs import KeptFunction
 
 __all__ = [
     "SELECTED_BIT",
@@ -180,9 +181,12 @@ def _kernels(parameters: Parameters, platform: str) -> Kernels:
         flags = _select(flags, selected, indices, jnp.int32(1))
         return rows.reshape(values.shape), flags.reshape(values.shape)
 
-    compile_ = partial(compiled, platform=platform)
+    compile_ = partial(
+        KeptFunction, platform=platform, identity=f"kernels {parameters} {list(METRICS)}"
+    )
+    empty = compile_(_empty, static_argnames="shape")
     return Kernels(
-        empty=compile_(lambda shape: jnp.zeros(shape, jnp.float32), static_argnums=0),
+        empty=lambda shape: empty(shape=shape),
         channel_means=compile_(
             channel_means, static_argnames=("shape", "channel_axis"), donate_argnums=0
         ),
@@ -191,9 +195,21 @@ def _kernels(parameters: Parameters, platform: str) -> Kernels:
         cover=compile_(cover, wide=True),
         fired=compile_(_fired, static_argnames=("shape", "channel_axis")),
         merge=compile_(_merge),
-        count_nan=compile_(lambda a: jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)),
-        row=compile_(lambda a, index: lax.dynamic_slice_in_dim(a, index, 1)),
+        count_nan=compile_(_count_nan),
+        row=compile_(_row),
     )
+
+
+def _empty(*, shape: tuple[int, ...]) -> Array:
+    return jnp.zeros(shape, jnp.float32)
+
+
+def _count_nan(a: Array) -> Array:
+    return jnp.sum(jnp.isnan(a), axis=1, dtype=jnp.int32)
+
+
+def _row(a: Array, index: Array) -> Array:
+    return lax.dynamic_slice_in_dim(a, index, 1)
 
 
 def channel_means(

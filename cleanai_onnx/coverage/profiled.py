@@ -146,10 +146,6 @@ class LearntRelevance:
         classes.
     trace_classes : array, optional
         ``(n,)`` int64, the class that the model predicted for each trace.
-    every_trace, every_class : array, optional
-        ``(N, C)`` and ``(N,)``: the traces of all training images in the sample, also where the
-        relevance is only of those that are classified as they are labelled; and what they are
-        labelled, or predicted without labels.
     """
 
     name: str
@@ -159,8 +155,6 @@ class LearntRelevance:
     traces: npt.NDArray[np.float32]
     by_class: npt.NDArray[np.float64] | None = None
     trace_classes: npt.NDArray[np.int64] | None = None
-    every_trace: npt.NDArray[np.float32] | None = None
-    every_class: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

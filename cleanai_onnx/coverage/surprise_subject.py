@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +22,10 @@ class Subject:
     Attributes
     ----------
     layer : LearntTraces
+    traces, labels : array
+        Its finite training traces, and their classes.
     kept : array
         The channels that densities are of.
-    densities : dict
-        Of each class that has one.
     nearest : NearestTraces or None
         None where there are no two classes.
     classes : tuple of int
@@ -33,11 +35,21 @@ class Subject:
     """
 
     layer: LearntTraces
+    traces: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
     kept: npt.NDArray[np.intp]
-    densities: dict[int, ClassDensity]
     nearest: NearestTraces | None
     classes: tuple[int, ...]
     not_finite: int
+
+    @cached_property
+    def densities(self) -> Mapping[int, ClassDensity]:
+        """Of each class that has one. They take seconds, which a state that is merged saves."""
+        each = {
+            label: ClassDensity.of(self.traces[self.labels == label][:, self.kept])
+            for label in self.classes
+        }
+        return {label: density for label, density in each.items() if density is not None}
 
     def surprise(self, observed: Observed) -> npt.NDArray[np.float64]:
         """Return lsa, dsa and mdsa of each input, ``(B, 3)``; NaN where there is none."""
@@ -65,14 +77,13 @@ def subject_of(layer: LearntTraces) -> Subject:
     finite = np.isfinite(traces).all(axis=1)
     if not finite.all():
         traces, classes = traces[finite], classes[finite]
-    kept = varying_columns(traces, classes)
-    labels = [int(label) for label in np.unique(classes)]
-    densities = {label: ClassDensity.of(traces[classes == label][:, kept]) for label in labels}
+    labels = tuple(int(label) for label in np.unique(classes))
     return Subject(
         layer,
-        kept,
-        {label: density for label, density in densities.items() if density is not None},
+        traces,
+        classes,
+        varying_columns(traces, classes),
         NearestTraces(traces, classes) if len(labels) > 1 else None,
-        tuple(labels),
+        labels,
         int((~finite).sum()),
     )

@@ -1,7 +1,8 @@
 """Constraints: which changes of an image the search may make.
 
 Pei et al., DeepXplore (SOSP 2017), section 5.2 (`light`, `occlusion`, `blackout`, in the form of
-their code for MNIST), and the balls of adversarial attacks (`linf`, `l2`). A constraint turns the
+their code for MNIST), the balls of adversarial attacks (`linf`, `l2`), and `any` change of the
+pixels. A constraint turns the
 normalised gradient into a direction, and may bring a point back to where it is allowed.
 """
 
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 __all__ = ["CONSTRAINTS", "Constraint", "blackout", "light", "occlusion", "within_ball"]
 
 Array: TypeAlias = Any
-Constraint = Literal["light", "occlusion", "blackout", "linf", "l2"]
+Constraint = Literal["light", "occlusion", "blackout", "linf", "l2", "any"]
 CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
 
 

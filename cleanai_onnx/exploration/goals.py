@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Box", "Goals", "gain", "goals_from", "no_goals", "reached"]
+__all__ = ["Box", "Goals", "closed", "gain", "goals_from", "missing", "no_goals", "reached"]
 
 Array: TypeAlias = Any
 
@@ -93,6 +93,30 @@ def gain(goals: Goals, values: Array) -> Array:
     centre = jnp.where(jnp.isfinite(goals.centre), goals.centre, 0)
     towards = jnp.where(above, own, jnp.where(below, -own, -jnp.abs(own - centre)))
     return jnp.sum(jnp.where(goals.weight > 0, goals.weight * towards, 0), axis=1)
+
+
+def missing(goals: Goals, values: Array) -> Array:
+    """Return by how much the gain has to rise, about, to be well within each box: ``(B,)``.
+
+    Parameters
+    ----------
+    goals
+    values
+        ``(B, N)``, the neurons of all layers.
+    """
+    own = jnp.take_along_axis(values, goals.neurons, axis=1)
+    above = jnp.isposinf(goals.high)
+    below = jnp.isneginf(goals.low)
+    centre = jnp.where(jnp.isfinite(goals.centre), goals.centre, 0)
+    away = jnp.where(above, jnp.maximum(goals.low - own, 0), jnp.abs(own - centre))
+    away = jnp.where(below, jnp.maximum(own - goals.high, 0), away)
+    return jnp.sum(jnp.where(goals.weight > 0, goals.weight * away, 0), axis=1)
+
+
+def closed(goals: Goals) -> Array:
+    """Return which boxes end on every side, ``(B,)`` booleans."""
+    ends = jnp.isfinite(goals.low) & jnp.isfinite(goals.high)
+    return jnp.all(ends | (goals.weight <= 0), axis=1)
 
 
 def reached(goals: Goals, values: Array) -> Array:

@@ -18,11 +18,14 @@ from cleanai_onnx.coverage import ImportanceState
 from cleanai_onnx.coverage.corners import CornerState
 from cleanai_onnx.coverage.sections import SectionState, section_of
 from cleanai_onnx.exploration.goals import Box
+from cleanai_onnx.result import LayerFacts
 
-__all__ = ["REACHABLE", "Covered", "boxes_for"]
+__all__ = ["REACHABLE", "Covered", "boxes_for", "least_of"]
 
 REACHABLE = ("nc-suite", "nc-suite-scaled", "nbc-suite", "snac", "kmnc", "idc")
 """Coverages whose items are boxes."""
+NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Softplus"})
+"""Activations whose values are never below 0."""
 MOST_FLAGS = 2**28
 """Items of a part are marked in memory up to so many; of more, those that are covered are kept."""
 MOST_LISTED = 2**16
@@ -109,6 +112,7 @@ def boxes_for(
     threshold: float,
     channels: npt.NDArray[np.float32],
     chance: np.random.Generator,
+    least: npt.NDArray[np.float64] | None = None,
 ) -> list[Box | None]:
     """Choose for each seed an item that is lacking, and return its box.
 
@@ -126,6 +130,8 @@ def boxes_for(
         ``(n, C)``, the values of the seeds' channels, all layers one after the other.
     chance
         What is drawn is drawn from here.
+    least
+        ``(C,)``, values that no channel can be below; None: nothing is known.
 
     Returns
     -------
@@ -138,13 +144,21 @@ def boxes_for(
     if isinstance(state, ImportanceState):
         return _combinations(covered, state, seeds)
     if isinstance(state, CornerState):
-        return _shared(seeds, _corners(metric, covered, state))
+        return _shared(seeds, _corners(metric, covered, state, least))
     inf = math.inf
 
     def above(neuron: int) -> Box:
         return Box((neuron,), (threshold,), (inf,), (inf,), (1.0,))
 
     return _shared(seeds, [(neuron, above) for neuron in covered.lacking(0).tolist()])
+
+
+def least_of(layers: Iterable[LayerFacts]) -> npt.NDArray[np.float64]:
+    """Return ``(C,)``, values that the channels of the layers cannot be below."""
+    ends = [
+        np.full(layer.channels, 0.0 if layer.op in NOT_NEGATIVE else -math.inf) for layer in layers
+    ]
+    return np.concatenate([np.empty(0), *ends])
 
 
 Made = tuple[int, Callable[[int], Box]]
@@ -159,7 +173,9 @@ def _shared(seeds: _Seeds, made: Sequence[Made]) -> list[Box | None]:
     return [box(item) for item, box in chosen]
 
 
-def _corners(metric: str, covered: Covered, state: CornerState) -> list[Made]:
+def _corners(
+    metric: str, covered: Covered, state: CornerState, least: npt.NDArray[np.float64] | None
+) -> list[Made]:
     learnt, inf = state.learnt, math.inf
     width = state.margin * learnt.deviation
 
@@ -173,11 +189,13 @@ def _corners(metric: str, covered: Covered, state: CornerState) -> list[Made]:
 
     sides = (below, above) if metric == "nbc-suite" else (above,)
     known = learnt.low <= learnt.high
+    # Most neurons after a ReLU were 0 for some image: nothing is below.
+    possible = known if least is None else known & (learnt.low - width > least)
     return [
         (neuron, side)
         for part, side in enumerate(sides)
         for neuron in covered.lacking(part).tolist()
-        if known[neuron]
+        if (possible if side is below else known)[neuron]
     ]
 
 

@@ -28,7 +28,7 @@ from jax import lax
 
 from cleanai_onnx.exploration import constraints
 from cleanai_onnx.exploration.constraints import Constraint, items
-from cleanai_onnx.exploration.goals import Goals, gain, reached
+from cleanai_onnx.exploration.goals import Goals, closed, gain, missing, reached
 from cleanai_onnx.exploration.searched import SearchedModel
 from cleanai_onnx.exploration.space import Space
 from cleanai_onnx.runtime.compilation import compiled
@@ -40,6 +40,8 @@ Array: TypeAlias = Any
 UNFINISHED, ALREADY, FOUND, NOTHING = range(4)
 """What became of a seed: still searched, found before the first step, found later, not found."""
 _LEAST_RMS = 1e-5
+OVERSHOOT = 1.1
+"""A step that could end at the border of a goal goes so much farther, to be over it."""
 STEPS = 8
 """So many are taken before the search comes back, to say how far it is."""
 
@@ -217,7 +219,7 @@ def searcher(
         own: Seeds = jax.tree.map(lambda a: a[row], seeds._replace(count=None))
         x = space.stored(carry.x) if rules.valid else carry.x
         first = carry.steps == 0
-        gradient, (classes, arrived) = ascend(weights, x, carry.label, first, own)
+        gradient, (classes, arrived, lacking) = ascend(weights, x, carry.label, first, own)
         label = jnp.where(first, classes[:, 0], carry.label)
         hit = arrived if rules.seek == "goal" else jnp.any(classes != classes[:, :1], axis=1)
         became = jnp.where(hit, jnp.where(first, ALREADY, FOUND), NOTHING)
@@ -230,7 +232,7 @@ def searcher(
                 for into, values in zip(carry.outcome, (became, carry.steps, label, x), strict=True)
             )
         )
-        moved = _moved(carry, own, gradient, rules, space, key)
+        moved = _moved(carry, own, gradient, lacking, rules, space, key)
         # The rows that are free take the next seeds, in their order.
         candidate = carry.next + jnp.cumsum(ended, dtype=jnp.int32) - 1
         fresh = jnp.where(candidate < seeds.count, candidate, room)
@@ -264,15 +266,17 @@ def gradient_of(models: tuple[SearchedModel, ...], rules: Rules) -> Callable[...
     Returns
     -------
     callable
-        ``(weights, x, label, first, seeds) -> (gradient, (classes, arrived))``; `label` is the
-        class of each seed, or that of the first model now, where `first`.
+        ``(weights, x, label, first, seeds) -> (gradient, (classes, arrived, lacking))``; `label`
+        is the class of each seed, or that of the first model now, where `first`. `lacking` is by
+        how much J has to rise to reach a goal, infinite where that is not known.
     """
 
     def joint(
         x: Array, weights: Any, label: Array, first: Array, seeds: Seeds
-    ) -> tuple[Array, tuple[Array, Array]]:
+    ) -> tuple[Array, tuple[Array, Array, Array]]:
         total, classes = jnp.float32(0), []
         arrived = jnp.zeros(x.shape[0], bool)
+        lacking = jnp.full(x.shape[0], jnp.inf)
         for number, model in enumerate(models):
             scores, neurons = model(weights[number], x)
             classes.append(jnp.argmax(scores, axis=1).astype(jnp.int32))
@@ -285,19 +289,33 @@ def gradient_of(models: tuple[SearchedModel, ...], rules: Rules) -> Callable[...
             if seeds.goals:
                 goals = seeds.goals[number]
                 weight = rules.coverage if rules.seek == "disagreement" else 1.0
-                total += weight * jnp.sum(gain(goals, neurons.raw))
+                total += weight * jnp.sum(gain(goals, neurons.sought))
                 arrived |= reached(goals, neurons.scaled if rules.scaled else neurons.raw)
-        return total, (jnp.stack(classes, axis=1), arrived)
+                if rules.seek == "goal" and not rules.scaled:
+                    lacking = missing(goals, neurons.sought)
+                    if rules.constraint != "any":
+                        # Where changes are bounded anyway, whole steps get farther.
+                        lacking = jnp.where(closed(goals), lacking, jnp.inf)
+        return total, (jnp.stack(classes, axis=1), arrived, lacking)
 
     differentiated = jax.grad(joint, has_aux=True)
     return lambda weights, x, *facts: differentiated(x, weights, *facts)
 
 
 def _moved(
-    carry: Carry, own: Seeds, gradient: Array, rules: Rules, space: Space, key: Array
+    carry: Carry,
+    own: Seeds,
+    gradient: Array,
+    lacking: Array,
+    rules: Rules,
+    space: Space,
+    key: Array,
 ) -> Array:
     """Take a step from where the rows are, and return to where it is allowed."""
-    shape = carry.x.shape[1:]
+    shape, slope = carry.x.shape[1:], gradient
+    if rules.constraint in ("l2", "any") and rules.valid:
+        # Pixels that are black or white already take no part in the length of the step.
+        gradient = jnp.where(space.open(carry.x, gradient), gradient, 0)
     rms = jnp.sqrt(jnp.mean(gradient * gradient, items(gradient), keepdims=True))
     gradient = gradient / (rms + _LEAST_RMS)
     match rules.constraint:
@@ -305,6 +323,8 @@ def _moved(
             direction = constraints.light(gradient)
         case "linf":
             direction = jnp.sign(gradient)
+        case "any":
+            direction = gradient
         case "l2":
             # Of length 1, as the root of the mean square was 1.
             direction = gradient / np.float32(np.sqrt(np.prod(shape)))
@@ -322,10 +342,13 @@ def _moved(
             )
             corner = constraints.corners(keys, shape, rules.patch)
             direction = constraints.blackout(gradient, corner, rules.patch)
-    x = carry.x + rules.step * direction
+    # To first order, J rises by so much with a whole step. Where less is lacking, a part will do.
+    rise = rules.step * jnp.sum(slope * direction, items(slope))
+    part = jnp.where(rise > 0, jnp.minimum(1, OVERSHOOT * lacking / rise), 1)
+    x = carry.x + rules.step * _wide(part, direction) * direction
     x = constraints.within_ball(x, own.points, rules.constraint, rules.radius)
     return space.clipped(x) if rules.valid else x
 
 
-def _wide(flags: Array, x: Array) -> Array:
-    return flags.reshape(-1, *(1,) * (x.ndim - 1))
+def _wide(of_rows: Array, x: Array) -> Array:
+    return of_rows.reshape(-1, *(1,) * (x.ndim - 1))

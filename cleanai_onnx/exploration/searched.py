@@ -15,6 +15,7 @@ from cleanai_onnx.errors import ModelError
 from cleanai_onnx.exploration.space import View
 from cleanai_onnx.graph.names import shown
 from cleanai_onnx.lowering import Lowered
+from cleanai_onnx.lowering.node import Node
 from cleanai_onnx.relevance.network import network_from
 from cleanai_onnx.relevance.plan import find_start
 from cleanai_onnx.result import LayerFacts
@@ -22,17 +23,22 @@ from cleanai_onnx.result import LayerFacts
 __all__ = ["Neurons", "SearchedModel", "prepare"]
 
 Array: TypeAlias = Any
+SWITCHES = frozenset({"Relu", "Clip", "HardSigmoid", "HardSwish", "ThresholdedRelu"})
+"""Activations that are 0, without a gradient, for all values below a limit."""
 
 
 class Neurons(NamedTuple):
     """Values of the channels of all layers, one layer after the other: ``(B, N)`` each.
 
     `raw` are the spatial means; `scaled` are these as parts of the range that the units of their
-    layer have for the same input, as `nc-suite-scaled` has them (0 without a range).
+    layer have for the same input, as `nc-suite-scaled` has them (0 without a range). `sought` are
+    the raw ones, but of a channel that its activation turns off everywhere the mean before the
+    activation: that one still has a gradient, which leads to where the channel is on.
     """
 
     raw: Array
     scaled: Array
+    sought: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +59,8 @@ class SearchedModel:
         The tensor of class scores, before a final softmax.
     layers
         The layers whose channels are its neurons.
+    before
+        For each layer what its activation is of, where that turns values off; otherwise None.
     """
 
     name: str
@@ -62,6 +70,7 @@ class SearchedModel:
     feeds: Mapping[str, np.ndarray]
     scores: str
     layers: tuple[LayerFacts, ...]
+    before: tuple[str | None, ...]
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -73,28 +82,39 @@ class SearchedModel:
 
         Differentiable; what the caller does not use is not computed once this is compiled.
         """
-        wanted = (self.scores, *(layer.name for layer in self.layers))
+        before = [name for name in self.before if name is not None]
+        wanted = (self.scores, *(layer.name for layer in self.layers), *before)
         inputs = {**self.feeds, self.image_input: self.view(x)}
         found = self.lowered(weights, inputs, wanted)
         scores = found[self.scores].astype(jnp.float32)
-        return scores.reshape(scores.shape[0], -1), _neurons(self.layers, found)
+        return scores.reshape(scores.shape[0], -1), _neurons(self.layers, self.before, found)
 
 
-def _neurons(layers: tuple[LayerFacts, ...], found: Mapping[str, Array]) -> Neurons:
-    raw, scaled = [], []
-    for layer in layers:
-        a = found[layer.name].astype(jnp.float32)
-        a = a.reshape(a.shape[0], *layer.shape)
+def _neurons(
+    layers: tuple[LayerFacts, ...], before: tuple[str | None, ...], found: Mapping[str, Array]
+) -> Neurons:
+    raw, scaled, sought = [], [], []
+    for layer, earlier in zip(layers, before, strict=True):
+
+        def shaped(name: str, layer: LayerFacts = layer) -> Array:
+            values = found[name].astype(jnp.float32)
+            return values.reshape(values.shape[0], *layer.shape)
+
+        a = shaped(layer.name)
         others = tuple(i + 1 for i in range(len(layer.shape)) if i != layer.channel_axis)
         mean = jnp.mean(a, others)
+        off = jnp.all(a == 0, others)
+        sought.append(
+            mean if earlier is None else jnp.where(off, jnp.mean(shaped(earlier), others), mean)
+        )
         every = tuple(range(1, a.ndim))
         low, high = jnp.min(a, every)[:, None], jnp.max(a, every)[:, None]
         raw.append(mean)
         scaled.append(jnp.where(high > low, (mean - low) / jnp.where(high > low, high - low, 1), 0))
     if not raw:
         nothing = jnp.zeros((next(iter(found.values())).shape[0], 1), jnp.float32)
-        return Neurons(nothing, nothing)
-    return Neurons(jnp.concatenate(raw, axis=1), jnp.concatenate(scaled, axis=1))
+        return Neurons(nothing, nothing, nothing)
+    return Neurons(*(jnp.concatenate(each, axis=1) for each in (raw, scaled, sought)))
 
 
 def prepare(
@@ -104,6 +124,8 @@ def prepare(
     view: View,
     layers: tuple[LayerFacts, ...],
     input_values: Mapping[str, str] | None = None,
+    *,
+    waking: bool = True,
 ) -> SearchedModel:
     """Lower a model for the search.
 
@@ -119,6 +141,8 @@ def prepare(
         Facts about the layers whose channels are the neurons.
     input_values
         Text for its other inputs.
+    waking
+        Whether to seek a channel that is off by what its activation is of.
 
     Raises
     ------
@@ -144,9 +168,25 @@ def prepare(
             f"{'x'.join(map(str, size[1:])) or 'of one number'} for each image, which is no list "
             "of class scores: exploration needs a classifier."
         )
+    lowered = network.original
+    makers = {name: node for node in lowered.nodes for name in node.outputs} if waking else {}
     return SearchedModel(
-        model.name, network.original, view, image_input.name, feeds, scores, layers
+        name=model.name,
+        lowered=lowered,
+        view=view,
+        image_input=image_input.name,
+        feeds=feeds,
+        scores=scores,
+        layers=layers,
+        before=tuple(_before(makers.get(layer.name)) for layer in layers),
     )
+
+
+def _before(maker: Node | None) -> str | None:
+    """Return what an activation is of, if it makes large parts of its inputs exactly 0."""
+    if maker is None or maker.domain or maker.op not in SWITCHES:
+        return None
+    return maker.inputs[0]
 
 
 def bytes_for_each(models: tuple[SearchedModel, ...], batch: int) -> int:

@@ -43,6 +43,10 @@ class Space:
         """Return the nearest point with valid values."""
         return jnp.clip(x, self.low, self.high)
 
+    def open(self, x: Array, direction: Array) -> Array:
+        """Return which values can go further in a direction and stay valid."""
+        return ((x < self.high) | (direction < 0)) & ((x > self.low) | (direction > 0))
+
     def stored(self, x: Array) -> Array:
         """Return what is left of a point when it is written to a file and read again."""
         if self.levels is None:

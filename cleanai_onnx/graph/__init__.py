@@ -6,6 +6,7 @@ from cleanai_onnx.graph.adjacency import successors
 from cleanai_onnx.graph.decision import find_decision
 from cleanai_onnx.graph.facts import model_facts
 from cleanai_onnx.graph.image_input import ImageInput, constant_inputs, find_image_input
+from cleanai_onnx.graph.linear_convolutions import without_convolution_relus
 from cleanai_onnx.graph.loading import Model, load_model
 from cleanai_onnx.graph.memory import MemoryEstimate, check_memory, estimate_memory
 from cleanai_onnx.graph.surgery import tapped_bytes, tapped_proto
@@ -29,4 +30,5 @@ __all__ = [
     "successors",
     "tapped_bytes",
     "tapped_proto",
+    "without_convolution_relus",
 ]

@@ -6,6 +6,7 @@ Both take a serialised model. Weights would be copied twice for nothing (and a m
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import onnx
@@ -18,6 +19,8 @@ __all__ = ["is_repeated", "skeleton"]
 
 _KEPT_BYTES = 1 << 15
 """Tensors up to this size stay: shapes, axes and other small constants steer shape inference."""
+_MOST_PER_BYTE = 4
+"""Elements of the smallest type, of two bits."""
 
 
 def is_repeated(field: Any) -> bool:
@@ -50,7 +53,7 @@ def skeleton(proto: onnx.ModelProto, *, keep_dims: bool) -> onnx.ModelProto:
         if field.name == "initializer":
             for tensor in value:
                 kept = copy.graph.initializer.add()
-                if is_external(tensor) or tensor.ByteSize() > _KEPT_BYTES:
+                if _is_large(tensor, checked=keep_dims):
                     kept.name = tensor.name
                     kept.data_type = tensor.data_type
                     kept.dims.extend(tensor.dims)
@@ -70,8 +73,21 @@ def skeleton(proto: onnx.ModelProto, *, keep_dims: bool) -> onnx.ModelProto:
     return copy
 
 
+def _is_large(tensor: TensorProto, *, checked: bool) -> bool:
+    """Say whether a tensor is left out; a `checked` one has as much data as its dims promise.
+
+    The number of its elements is known at once, while measuring it reads all of it.
+    """
+    most = _KEPT_BYTES * _MOST_PER_BYTE
+    return (
+        is_external(tensor)
+        or (checked and math.prod(tensor.dims) > most)
+        or tensor.ByteSize() > _KEPT_BYTES
+    )
+
+
 def _hollow_if_large(tensor: TensorProto, *, keep_dims: bool) -> None:
-    if is_external(tensor) or tensor.ByteSize() > _KEPT_BYTES:
+    if _is_large(tensor, checked=keep_dims):
         _hollow(tensor, keep_dims=keep_dims)
 
 

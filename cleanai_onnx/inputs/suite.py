@@ -18,6 +18,7 @@ from cleanai_onnx.result import SkippedImage
 
 if TYPE_CHECKING:
     from cleanai_onnx.inputs.stores import Store
+    from cleanai_onnx.inputs.tables import TableStore
 
 __all__ = ["PixelAxes", "Suite", "sample"]
 
@@ -103,6 +104,13 @@ class Suite:
     def folder(self) -> str:
         """The folder that names are relative to; empty where images are in something else."""
         return os.path.abspath(self.root) if self.kind == "files" and self.store is None else ""
+
+    @property
+    def table(self) -> TableStore | None:
+        """What has the images, where these are rows of tables."""
+        from cleanai_onnx.inputs.tables import TableStore
+
+        return self.store if isinstance(self.store, TableStore) else None
 
     def called(self, text: str) -> list[int]:
         """Return the indexes of the items called `text`: the name, or the end of the path."""

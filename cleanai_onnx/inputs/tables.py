@@ -52,13 +52,43 @@ class TableStore:
         data: bytes = self._tables[table].read(int(row))
         return data
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns beside the images, as far as all tables have them."""
+        first, *others = self._tables.values()
+        return tuple(
+            name for name in first.columns if all(name in other.columns for other in others)
+        )
+
+    def values(self, column: str) -> dict[str, Any]:
+        """Return what is in one of `columns` beside each image, by the name of the image.
+
+        Raises
+        ------
+        ImageError
+            If a table is damaged.
+        """
+        return {
+            f"{table.name}[{row}]": value
+            for table in self._tables.values()
+            for row, value in enumerate(table.values(column))
+        }
+
 
 class _Table:
-    """A file: where its groups of rows start, and how a group is loaded."""
+    """A file: its columns, where its groups of rows start, and how a group or a column is read."""
 
-    def __init__(self, name: str, lengths: Sequence[int], load: Callable[[int], Any]) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        columns: Sequence[str],
+        lengths: Sequence[int],
+        load: Callable[[int], Any],
+        load_column: Callable[[str], Any],
+    ) -> None:
+        self.name, self.columns = name, columns
         self.starts = [0, *accumulate(lengths)]
+        self._load_column = load_column
         self._load = lru_cache(maxsize=_GROUPS)(load)
 
     def read(self, row: int) -> bytes:
@@ -75,6 +105,16 @@ class _Table:
             raise UnusableImageError("its row holds no bytes of an image")
         check_bytes(len(value))
         return bytes(value)
+
+    def values(self, column: str) -> list[Any]:
+        """Return what is in a column, as Python has it, row by row."""
+        try:
+            found: list[Any] = self._load_column(column).to_pylist()
+        except Exception as error:  # as above
+            raise ImageError(
+                f"The column '{shown(column)}' of '{shown(self.name)}' cannot be read."
+            ) from error
+        return found
 
 
 def is_dataset(folder: str) -> bool:
@@ -161,7 +201,12 @@ def _parquet(path: str, name: str) -> _Table:
         with pyarrow.parquet.ParquetFile(path, metadata=file.metadata) as own:
             return own.read_row_group(index, columns=[column], use_threads=False).column(column)
 
-    return _Table(name, [group.num_rows for group in groups], load)
+    def load_column(column: str) -> Any:
+        with pyarrow.parquet.ParquetFile(path, metadata=file.metadata) as own:
+            return own.read(columns=[column]).column(column)
+
+    names = [other for other in file.schema_arrow.names if other != column]
+    return _Table(name, names, [group.num_rows for group in groups], load, load_column)
 
 
 def _check_group(size: int) -> None:
@@ -180,8 +225,10 @@ def _arrow(path: str, name: str) -> _Table:
         table = pyarrow.ipc.open_stream(source).read_all()
     except pyarrow.ArrowInvalid:
         table = pyarrow.ipc.open_file(source).read_all()
-    images = table.column(_image_column(table.schema, path))
-    return _Table(name, [len(images)], lambda _: images)
+    column = _image_column(table.schema, path)
+    images = table.column(column)
+    names = [other for other in table.schema.names if other != column]
+    return _Table(name, names, [len(images)], lambda _: images, table.column)
 
 
 def _image_column(schema: pyarrow.Schema, path: str) -> str:

@@ -47,6 +47,10 @@ class Exciting:
         all_values[changed], all_images[changed] = found.values, found.images
         return Exciting(all_values, all_images)
 
+    def later(self, first: int) -> Exciting:
+        """Return the same where the first image has the number `first`."""
+        return Exciting(self.values, np.where(self.images < 0, -1, self.images + first))
+
     def merged(self, other: Exciting) -> Exciting:
         """Return what is known of both."""
         return self._merged(other)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -175,7 +176,30 @@ class Gathering:
         if self.kept is not None:
             keys = np.concatenate(self._keys) if self._keys else None
             self._keys.clear()
-            self.kept.add(values, hypotheses, keys)
+            self.kept.add(values, hypotheses, indexes, keys)
+
+    def write(self, stream: IO[bytes]) -> None:
+        """Write everything to a stream, for `merge` in another process."""
+        self.flush()
+        statistics = self._moments, self.exciting, self._overlaps
+        pickle.dump(statistics, stream, pickle.HIGHEST_PROTOCOL)
+        if self.kept is not None:
+            self.kept.write(stream)
+
+    def merge(self, stream: IO[bytes], first: int) -> None:
+        """Add what `write` wrote of a part of the suite whose first image is `first`.
+
+        It reads what only this program has written: pickle would run what another has.
+        """
+        moments, exciting, overlaps = pickle.load(stream)
+        if self._moments is not None:
+            self._moments = self._moments.merged(moments)
+        self.exciting = self.exciting.merged(exciting.later(first))
+        self._overlaps = {
+            place: one.merged(overlaps[place]) for place, one in self._overlaps.items()
+        }
+        if self.kept is not None:
+            self.kept.merge(stream, first)
 
     def evidence(self) -> Evidence:
         """Return what was gathered of all batches so far."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from cleanai_onnx.measuring.runner import Runner, is_whole, unit_matrix
 from cleanai_onnx.profiles.learning import chosen_layers
 from cleanai_onnx.profiles.profile import channel_columns
 from cleanai_onnx.provenance import RunRecord, device_name
-from cleanai_onnx.result import PreprocessingField, View
+from cleanai_onnx.result import LayerFacts, PreprocessingField, View
 
 if TYPE_CHECKING:
     from cleanai_onnx import graph
@@ -63,6 +64,13 @@ class Inspector:
         The values of at most so many images are kept for measures of order and fits.
     settings : Settings
         Of the measures.
+
+    Attributes
+    ----------
+    population : int or None
+        How many images the suite has of which those that come are a part; None if they are all.
+    further_options : mapping
+        What the report says of the run besides.
 
     Raises
     ------
@@ -129,9 +137,12 @@ class Inspector:
         self.preprocessing: inputs.Preprocessing | inputs.Unchanged | None = None
         self.fields: Sequence[PreprocessingField] = ()
         self.suite: inputs.Suite | None = None
+        self.population: int | None = None
+        self.further_options: Mapping[str, Any] = {}
         self.inputs = 0
         self.enough = False
         self._most: int | None = None
+        self._masks = [one for one in self.hypotheses if isinstance(one, Masks)]
         self._gathering: Gathering | None = None
 
     @property
@@ -161,20 +172,54 @@ class Inspector:
         outputs = {value.name for value in self.model.proto.graph.output}
         names = chosen_layers(self._wanted, every, outputs)
         self._taken = [place for place, layer in enumerate(every) if layer.name in names]
-        self.layers = tuple(every[place] for place in self._taken)
         self._channels = channel_columns(every)
-        self._masks = [one for one in self.hypotheses if isinstance(one, Masks)]
+        session = self._runner.session
+        self._ran_on = device_name(session.device, self._runner.jax_device), session.provider
+        if self._gathering is None:
+            self._begin(tuple(every[place] for place in self._taken))
+
+    def _begin(self, layers: tuple[LayerFacts, ...]) -> Gathering:
+        self.layers = layers
         self._gathering = Gathering(
             self.claims,
             self.measures,
             len(self._masks),
-            self.layers,
+            layers,
             self._view,
             self._capacity,
-            self._most,
+            self._most if self.population is None else self.population,
         )
         self._stopping = Stopping(self._error, self._least, self._most)
         self._look = self._stopping.first_look()
+        return self._gathering
+
+    def write(self, stream: IO[bytes]) -> None:
+        """Write what was gathered, for `merge` in another process; `population` was set before."""
+        gathering = self._seen()
+        head = self.inputs, self.layers, self._ran_on
+        pickle.dump(head, stream, pickle.HIGHEST_PROTOCOL)
+        gathering.write(stream)
+
+    def merge(self, stream: IO[bytes], first: int) -> None:
+        """Add what the inspector of a part of the suite has written, instead of `update`.
+
+        It reads what only this program has written: pickle would run what another has.
+
+        Parameters
+        ----------
+        stream
+        first
+            Where the first image of the part lies in the suite.
+        """
+        inputs, layers, self._ran_on = pickle.load(stream)
+        gathering = self._gathering or self._begin(layers)
+        gathering.merge(stream, first)
+        self.inputs += inputs
+
+    def _seen(self) -> Gathering:
+        if self._gathering is None or not self.inputs:
+            raise ImageError("nothing was inspected: update() was not called.")
+        return self._gathering
 
     def update(
         self, batch: Any, names: Sequence[str] | None = None, indexes: Sequence[int] | None = None
@@ -294,9 +339,7 @@ class Inspector:
         ImageError
             If nothing was seen.
         """
-        gathering = self._gathering
-        if gathering is None or not self.inputs:
-            raise ImageError("nothing was inspected: update() was not called.")
+        gathering = self._seen()
         with self.record.phase("scores"):
             scored = self._scored(Confidence(), self._counting(progress))
         kept = None if gathering.kept is None else len(gathering.kept)
@@ -323,10 +366,9 @@ class Inspector:
             stopped=self.enough,
             error=self._error,
             run=self.record.facts(
-                device_name(self._runner.session.device, self._runner.jax_device),
-                self._runner.session.provider,
+                *self._ran_on,
                 self.batch_size,
-                self._runner.options,
+                {**self._runner.options, **self.further_options},
                 self.fields,
             ),
         )
@@ -344,6 +386,8 @@ class Inspector:
         """Return the maps of one of `layers` for a batch: ``(B, C, h, w)``; None if it has none."""
         if map_size(self.layers[layer]) is None or self._view != "channel":
             return None
+        if not self._runner.started:
+            self.start()
         ran = self._runner.run(batch)
         values = np.asarray(ran.activations[self._taken[layer]])[: len(batch)]
         return maps_of(values, self.layers[layer]).copy()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,18 +15,25 @@ from cleanai_onnx import inputs, runtime
 from cleanai_onnx.coverage import Parameters, ProfileParameters
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.jobs.profiling import learn
+from cleanai_onnx.jobs.subset_list import check_subset_file, list_subset, path_of
 from cleanai_onnx.measuring.analyzer import Adjacency, Analyzer
 from cleanai_onnx.measuring.batches import are_paths, limited
-from cleanai_onnx.measuring.featured_relevance import OF_BATCHES, with_relevance
+from cleanai_onnx.measuring.featured_relevance import (
+    OF_BATCHES,
+    Ready,
+    made_ready,
+    with_relevance,
+)
 from cleanai_onnx.measuring.feeding import Progress, feed, resolve, thumbnail_if_any
-from cleanai_onnx.measuring.resuming import feed_on
+from cleanai_onnx.measuring.resuming import feed_on, identity_of_run
 from cleanai_onnx.profiles import Profile, require_same_preprocessing
 from cleanai_onnx.profiles import load as load_profile
-from cleanai_onnx.report.destination import check_destination, replace_file, when_in_place
+from cleanai_onnx.report.destination import check_destination, when_in_place
 from cleanai_onnx.result import ImageFacts, Result
 from cleanai_onnx.spread.spread_analysis import analyze_spread
+from cleanai_onnx.spread.team import EngineName, Wanted, is_spread
 from cleanai_onnx.states.checkpoint import Checkpoint, Every
-from cleanai_onnx.states.images import scratch
+from cleanai_onnx.states.images import list_images, scratch
 from cleanai_onnx.states.storage import save as save_state
 
 if TYPE_CHECKING:
@@ -70,7 +76,7 @@ def analyze(
     checkpoint: str | Path | None = None,
     checkpoint_every: Every | None = None,
     workers: int | None = None,
-    engine: Literal["process", "ray"] = "process",
+    engine: EngineName = "process",
     ray_address: str | None = None,
     allow_partial: bool = False,
     progress: Progress | None = None,
@@ -118,12 +124,17 @@ def analyze(
     checkpoint : path, optional
         A folder in which everything that was measured is kept from time to time. The same call
         goes on from there after the process was killed, and gives the same result; when that is
-        complete, the folder is removed. Not for batches of your own.
+        complete, the folder is removed. With workers, what is kept are the shards of the suite that
+        are done. Not for batches of your own.
     checkpoint_every : Every, optional
-        How often; by default every 30 seconds.
+        How often; by default every 30 seconds. With workers, how many images a shard has.
     workers : int, optional
         Spread the images over so many processes, each with a session of its own, and merge what
         they find: the figures are those of one process. Not for batches of your own.
+    engine : {"process", "ray"}
+        What the workers are: processes of this machine, or tasks of Ray.
+    ray_address : str, optional
+        The Ray cluster to join, such as ``"auto"``; by default one is started on this machine.
     allow_partial : bool
         Go on without the images of a worker that died three times; otherwise that is an error.
     relevance : bool
@@ -152,39 +163,19 @@ def analyze(
         "preprocessing file": None if preprocessing_file is None else str(preprocessing_file),
     }
     if subset_file is not None:
-        _check_subset_file(subset_file)
+        check_subset_file(subset_file)
         subset = subset or True
     if subset:
         options["subset"] = "all criteria" if subset is True else list(subset)
     if state is not None:
-        if subset:
-            raise UsageError(
-                "--state does not keep what --subset needs: give one of them, and find the subset "
-                "in a run over all images.",
-                slug="subset",
-            )
         check_destination(state, "--state")
-    if checkpoint is not None and subset:
-        raise UsageError(
-            "--checkpoint does not keep what --subset needs: give one of them, and find the subset "
-            "in a run that is not interrupted.",
-            slug="subset",
-        )
     if checkpoint is not None and not are_paths(images):
         raise UsageError(
             "a checkpoint needs images of a folder or a file, not batches of your own.",
             slug="checkpoint",
         )
-    spread = engine == "ray" or (workers is not None and workers > 1)
-    if ray_address is not None and engine != "ray":
-        raise UsageError("--ray-address needs --engine ray.", slug="workers")
-    if spread and (subset or checkpoint is not None or not are_paths(images)):
-        other = "--subset" if subset else "batches of your own"
-        other = "--checkpoint" if checkpoint is not None else other
-        asked = "--engine ray" if engine == "ray" else "--workers"
-        raise UsageError(
-            f"{asked} does not go together with {other}: leave one of them out.", slug="workers"
-        )
+    wanted = Wanted(workers, engine, ray_address, allow_partial)
+    spread = is_spread(wanted, {"batches of your own": not are_paths(images)})
     if train is not None and profile is not None:
         raise UsageError("--train learns what --profile has: give one of them.")
     if learning and train is None:
@@ -264,31 +255,34 @@ def analyze(
     kept = None
     if checkpoint is not None:
         kept = Checkpoint(checkpoint, checkpoint_every)
-        shared["keep"] = kept.open
+        if not spread:
+            shared["keep"] = kept.open
     analyzer = None
     try:
         analyzer = Analyzer(model, pair=positions, **shared)
         resolved = resolve(analyzer.image_input, analyzer.model.metadata, model, suite, **becoming)
         if profile is not None:
             require_same_preprocessing(profile, resolved.fields)
+        explain_with: dict[str, Any] = {
+            "input_name": analyzer.image_input.name,
+            "input_values": input_values,
+            "device": device,
+            "threads": threads,
+        }
+        # With its bytes, which the analyzer lets go when it has a session.
+        explainable = analyzer.model if relevance else None
         explained = partial(
-            _explained,
-            analyzer,
-            # With its bytes, which the analyzer lets go when it has a session.
-            analyzer.model if relevance else None,
-            suite,
-            resolved.preprocessing,
-            running,
+            _explained, analyzer, explainable, suite, resolved.preprocessing, explain_with
         )
+        name = None if subset_file is None else Path(subset_file).name
         if spread:
-            return analyze_spread(
+            result = analyze_spread(
                 analyzer,
                 suite,
                 resolved,
-                workers,
-                engine=engine,
-                ray_address=ray_address,
+                wanted,
                 asked={
+                    "model": model,
                     **becoming,
                     **running,
                     **shared,
@@ -298,16 +292,28 @@ def analyze(
                     "strict": strict,
                     "pair": pair,
                     "state": state,
-                    "allow_partial": allow_partial,
+                    "subset_file": name,
                 },
                 pair=positions,
                 profile=profile,
                 options=options,
                 explained=explained,
                 progress=progress,
+                checkpoint=kept,
             )
+            _list_subset(subset_file, suite, result)
+            if kept is not None:
+                when_in_place(kept.remove)
+            return result
         manifest = inputs.Manifest()
         if kept is None:
+            if explainable is not None:
+                item = resolved.preprocessing.item_shape
+                analyzer.prepare(item, len(suite))
+                ready = made_ready(
+                    explainable, item, len(suite), analyzer.batch_size, **explain_with
+                )
+                explained = partial(explained, ready=ready)
             skipped = feed(
                 analyzer,
                 suite,
@@ -317,17 +323,18 @@ def analyze(
                 progress=progress,
             )
         else:
-            skipped = feed_on(
+            depends = {**options, "per-image": per_layer is not None}
+            skipped, before = feed_on(
                 kept,
                 analyzer,
                 suite,
-                resolved,
-                options={**options, "per-image": per_layer is not None},
-                profile=profile,
+                resolved.preprocessing,
+                identity_of_run(analyzer, suite, resolved, depends, profile),
                 strict=strict,
                 manifest=manifest,
                 progress=progress,
             )
+            list_images(manifest, analyzer.images, before)
         result = analyzer.result(
             images=ImageFacts(
                 source=suite.source,
@@ -341,11 +348,9 @@ def analyze(
             notes=resolved.notes,
             options=options,
             thumbnail=lambda index: thumbnail_if_any(suite, index),
-            subset_file=None if subset_file is None else Path(subset_file).name,
+            subset_file=name,
         )
-        if subset_file is not None and result.subset is not None:
-            chosen = [image.index for image in result.subset.images]
-            _list(subset_file, [_path(suite, index) for index in chosen])
+        _list_subset(subset_file, suite, result)
         result = explained(result)
         if state is not None:
             part = analyzer.part(result, positions=len(suite), root=suite.folder, pair=pair or ())
@@ -365,8 +370,9 @@ def _explained(
     model: graph.Model | None,
     suite: inputs.Suite,
     preprocessing: inputs.Preprocessing | inputs.Unchanged,
-    running: Mapping[str, Any],
+    options: Mapping[str, Any],
     result: Result,
+    ready: Ready | None = None,
 ) -> Result:
     """Add heat maps of relevance, where a model to explain is given."""
     if model is None:
@@ -377,11 +383,9 @@ def _explained(
             model,
             suite,
             preprocessing,
-            input_name=analyzer.image_input.name,
-            input_values=running["input_values"],
-            device=running["device"],
             batch_size=analyzer.batch_size,
-            threads=running["threads"],
+            ready=ready,
+            **options,
         )
     return replace(result, run=replace(result.run, seconds=analyzer.record.spent))
 
@@ -399,7 +403,7 @@ def _analyze_batches(
         name = None if subset_file is None else Path(subset_file).name
         result = analyzer.result(options=options, subset_file=name)
         if subset_file is not None and result.subset is not None:
-            _list(subset_file, [image.path for image in result.subset.images])
+            list_subset(subset_file, [image.path for image in result.subset.images])
         if state is not None:
             save_state(analyzer.part(result, positions=analyzer.inputs), state)
         return result
@@ -407,33 +411,13 @@ def _analyze_batches(
         analyzer.close()
 
 
+def _list_subset(path: str | Path | None, suite: inputs.Suite, result: Result) -> None:
+    if path is not None and result.subset is not None:
+        list_subset(path, [path_of(suite, image.index) for image in result.subset.images])
+
+
 def _described(images: Any) -> str | list[str]:
     """Name training images for the report."""
     if not are_paths(images):
         return "batches"
     return str(images) if isinstance(images, str | Path) else [str(one) for one in images]
-
-
-def _check_subset_file(path: str | Path) -> None:
-    """Refuse what cannot be written, or could not be given as images again."""
-    if Path(path).suffix.lower() != ".txt":
-        raise UsageError(
-            f"--subset must name a .txt file, not {str(path)[-100:]!a}.", slug="subset"
-        )
-    check_destination(path, "--subset")
-
-
-def _path(suite: inputs.Suite, index: int) -> str:
-    """Return the path of an image, from the current folder where it lies there."""
-    if suite.kind != "files":
-        return suite.name(index)
-    if suite.store is not None:
-        return suite.path(index)
-    path = os.path.abspath(suite.path(index))
-    here = os.path.join(os.getcwd(), "")
-    return path.removeprefix(here)
-
-
-def _list(path: str | Path, lines: Iterable[str]) -> None:
-    content = b"".join(os.fsencode(line) + b"\n" for line in lines)
-    replace_file(path, content, "--subset")

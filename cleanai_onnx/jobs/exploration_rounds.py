@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cleanai_onnx import inputs, runtime
 from cleanai_onnx.errors import ModelError, UsageError
 from cleanai_onnx.exploration.goals import goals_from
-from cleanai_onnx.exploration.lacking import boxes_for
+from cleanai_onnx.exploration.lacking import boxes_for, least_of
 from cleanai_onnx.exploration.record import Finding, SeedOutcome
 from cleanai_onnx.exploration.search import (
     ALREADY,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cleanai_onnx.jobs.exploring import ExplorationOptions
     from cleanai_onnx.report.exploration import Journal
 
-__all__ = ["Rounds"]
+__all__ = ["FoundAhead", "Rounds", "SearchAhead"]
 
 LARGEST_BATCH = 32
 BATCH_BYTES = 2**30
@@ -52,6 +52,23 @@ BATCH_BYTES = 2**30
 BATCHES = 4
 """Of seeds in a round."""
 IMAGES = "images"
+
+
+class FoundAhead(Protocol):
+    """What workers found before it is settled, seed by seed in the order of the suite."""
+
+    lost: tuple[SkippedImage, ...]
+    """Seeds whose worker died again and again."""
+
+    def has(self, number: int) -> bool:
+        """Return whether there is an outcome of the seed of this number."""
+
+    def of(self, numbers: Sequence[int]) -> Outcome:
+        """Return the outcomes of the next seeds."""
+
+
+SearchAhead = Callable[[frozenset[int], Callable[[int], None]], FoundAhead]
+"""Lets workers search from all seeds but some, and tells how many are done."""
 
 
 class Rounds:
@@ -71,6 +88,8 @@ class Rounds:
         Where the time is kept.
     input_values, batch_size, seed
         As for `exploring.explore`.
+    first
+        Where the suite begins in that of which it is a part.
 
     Attributes
     ----------
@@ -94,7 +113,10 @@ class Rounds:
         input_values: Mapping[str, str],
         batch_size: int | None,
         seed: int,
+        first: int = 0,
     ) -> None:
+        self._first = first
+        self._found: FoundAhead | None = None
         self.witnesses, self.seeds, self.folder = tuple(witnesses), seeds, folder
         self._suite, self._options, self._record = suite, options, record
         self._input_values, self._seed = input_values, seed
@@ -146,6 +168,7 @@ class Rounds:
             )
         self.batch_size = batch
         options = self._options
+        assert options.constraint is not None
         rules = Rules(
             seek="disagreement" if options.objective == "disagreement" else "goal",
             constraint=options.constraint,
@@ -191,6 +214,7 @@ class Rounds:
                 view,
                 witness.layers if self._aims else (),
                 self._input_values,
+                waking=self._options.compat == "none",
             )
             for witness, how, view in zip(
                 self.witnesses, self.seeds.how, self.seeds.views, strict=True
@@ -204,34 +228,47 @@ class Rounds:
         stop: Callable[[], bool],
         *,
         strict: bool,
+        ahead: SearchAhead | None = None,
     ) -> bool:
-        """Search from every seed that the journal does not have; return whether it was stopped."""
-        done = progress(2 * len(self._suite)) if progress is not None else lambda _: None
-        self._measure_suite(done, strict)
+        """Search from every seed that the journal does not have; return whether it was stopped.
+
+        With `ahead`, workers search first, and what they found is settled here.
+        """
+        passed = len(self._suite) * (1 if ahead is None else 2)
+        done = progress(passed + len(self._suite)) if progress is not None else lambda _: None
+        journal.start(self._measure_suite(done, strict))
         before = islice(iter(journal), sum(1 for _ in journal))
-        passed, size = len(self._suite), self.batch_size * BATCHES
+        if ahead is not None:
+            had = frozenset(outcome.index for outcome in journal)
+            self._found = ahead(had, _from(len(self._suite), done))
+            self.skipped += self._found.lost
+        size = self.batch_size * BATCHES
         with inputs.stream(self._suite, self.seeds.shown, size) as batches:
-            ahead: SeedOutcome | None = next(before, None)
+            coming: SeedOutcome | None = next(before, None)
             for number, batch in enumerate(batches):
                 if stop():
                     return True
                 # The journal has rounds in their order.
                 old = []
-                while ahead is not None and ahead.index in batch.indexes:
-                    old.append(ahead)
-                    ahead = next(before, None)
+                while coming is not None and coming.index in batch.indexes:
+                    old.append(coming)
+                    coming = next(before, None)
                 finished = self._round(number, batch, old, journal, stop, _from(passed, done))
                 passed += batch.valid
                 done(passed)
                 if not finished:
                     return True
+            done(passed + len(batches.skipped))
         return False
 
-    def _measure_suite(self, done: Callable[[int], None], strict: bool) -> None:
-        """Count what the suite covers."""
-        size = max(witness.batch_size for witness in self.witnesses)
-        with inputs.stream(self._suite, self.seeds.shown, size, strict=strict) as batches:
+    def _measure_suite(self, done: Callable[[int], None], strict: bool) -> str:
+        """Count what the suite covers; return a hash of its images."""
+        size, manifest = max(w.batch_size for w in self.witnesses), inputs.Manifest()
+        with inputs.stream(
+            self._suite, self.seeds.shown, size, strict=strict, hashing=True
+        ) as batches:
             for batch in batches:
+                manifest.add(batch.indexes, batch.hashes)
                 points = self.seeds.points(batch.data[: batch.valid])
                 for witness, seen in zip(self.witnesses, self._look(points), strict=True):
                     for items in seen.items:
@@ -239,6 +276,7 @@ class Rounds:
                 done(batches.used)
             self.skipped = batches.skipped
         self.covered_before = tuple(witness.covered.count for witness in self.witnesses)
+        return manifest.sha256(self._suite.full_name)
 
     def _look(self, x: Points, *, stored: bool = True) -> list[Testimony]:
         """Ask every model about points, as files have them or as they are."""
@@ -262,19 +300,67 @@ class Rounds:
         for outcome in old:
             self._cover_again(outcome)
         rows = [row for row in range(batch.valid) if batch.indexes[row] not in had]
+        if self._found is not None:
+            rows = [row for row in rows if self._found.has(batch.indexes[row])]
         if not rows:
             return True
-        if self._perturber is not None:
-            classes = before[0].classes[rows].tolist()
-            numbers = [batch.indexes[row] for row in rows]
-            with self._record.phase("perturb"):
-                x = self._perturber(points[rows], classes, numbers)
-            every = np.full(len(rows), FOUND)
-            found = Outcome(every, np.zeros_like(every), before[0].classes[rows], x)
+        if self._found is not None:
+            found, finished = self._found.of([batch.indexes[row] for row in rows]), True
+        else:
+            found, finished = self._searched(
+                batch, rows, points, before, goals, stop, _from(len(had), done)
+            )
+        with self._record.phase("check and write"):
             self._settle(batch, rows, points, before, found, journal)
-            return True
-        padded = rows + [rows[-1]] * (len(points) - len(rows))
-        numbers = [batch.indexes[row] for row in padded]
+        return finished
+
+    def outcomes(
+        self, had: frozenset[int], done: Callable[[int], None]
+    ) -> Iterator[tuple[list[int], Outcome]]:
+        """Search from every seed of a part of a suite, and settle nothing: what a worker does.
+
+        Yields the numbers in the whole suite of some seeds, those in `had` left out, and what
+        became of them. It depends on nothing but a seed and its number, unless what was found
+        before decides what is sought.
+        """
+        size = self.batch_size * BATCHES
+        with inputs.stream(self._suite, self.seeds.shown, size) as batches:
+            for batch in batches:
+                numbers = [self._first + index for index in batch.indexes]
+                rows = [row for row, number in enumerate(numbers) if number not in had]
+                if rows:
+                    points = self.seeds.points(batch.data)
+                    before = self._look(points[: batch.valid]) if self._perturber else []
+                    told = _from(batches.used - batch.valid + len(batches.skipped), done)
+                    found, _ = self._searched(batch, rows, points, before, [], _never, told)
+                    yield (
+                        [numbers[row] for row in rows],
+                        Outcome(*(np.asarray(field)[: len(rows)] for field in found)),
+                    )
+                done(batches.used + len(batches.skipped))
+            self.skipped = batches.skipped
+
+    def _searched(
+        self,
+        batch: inputs.Batch,
+        rows: Sequence[int],
+        points: Points,
+        before: Sequence[Testimony],
+        goals: Sequence[Sequence[Any]],
+        stop: Callable[[], bool],
+        done: Callable[[int], None],
+    ) -> tuple[Outcome, bool]:
+        """Search from the seeds in some rows of a round; return whether all were finished."""
+        if self._perturber is not None:
+            classes = before[0].classes[list(rows)].tolist()
+            with self._record.phase("perturb"):
+                x = self._perturber(
+                    points[list(rows)], classes, [self._first + batch.indexes[row] for row in rows]
+                )
+            every = np.full(len(rows), FOUND)
+            return Outcome(every, np.zeros_like(every), np.array(classes), x), True
+        padded = [*rows, *[rows[-1]] * (len(points) - len(rows))]
+        numbers = [self._first + batch.indexes[row] for row in padded]
         seeds = Seeds(
             points=points[padded],
             apart=np.array([self._apart(index) for index in numbers], np.int32),
@@ -283,18 +369,7 @@ class Rounds:
             count=np.int32(len(rows)),
         )
         with self._record.phase("search"), runtime.on_device(self.witnesses[0].device):
-            found, finished = run(
-                self._search,
-                self._weights,
-                seeds,
-                self.batch_size,
-                self._seed,
-                stop,
-                _from(len(had), done),
-            )
-        with self._record.phase("check and write"):
-            self._settle(batch, rows, points, before, found, journal)
-        return finished
+            return run(self._search, self._weights, seeds, self.batch_size, self._seed, stop, done)
 
     @property
     def _width(self) -> int:
@@ -319,6 +394,7 @@ class Rounds:
                 options.threshold,
                 seen.channels,
                 np.random.default_rng((self._seed, number, model)),
+                least_of(witness.layers),
             )
             for model, (witness, seen) in enumerate(zip(self.witnesses, before, strict=True))
         ]
@@ -442,6 +518,10 @@ class Rounds:
             self.witnesses, self._look(x[None], stored=not original), strict=True
         ):
             witness.covered.add(seen.items[0])
+
+
+def _never() -> bool:
+    return False
 
 
 def _from(first: int, done: Callable[[int], None]) -> Callable[[int], None]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cleanai_onnx import inputs, runtime
-from cleanai_onnx.coverage import ProfileParameters
+from cleanai_onnx._version import __version__
+from cleanai_onnx.coverage import UNIONS, ProfileParameters
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.exploration.constraints import CONSTRAINTS, Constraint
 from cleanai_onnx.exploration.lacking import REACHABLE
@@ -18,14 +20,17 @@ from cleanai_onnx.exploration.record import Exploration, ExploredModel
 from cleanai_onnx.jobs.seeding import notes_on, seed_images
 from cleanai_onnx.jobs.witness import Witness
 from cleanai_onnx.measuring.feeding import Progress, resolve
-from cleanai_onnx.profiles import Profile, load
+from cleanai_onnx.profiles import Profile, load, require_same_preprocessing
+from cleanai_onnx.profiles.storage import digest
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.report.exploration import Journal, write_json, write_table
+from cleanai_onnx.spread.spread_exploration import Search, SearchedAhead, Stopped, search_spread
+from cleanai_onnx.spread.team import EngineName, Wanted, gathered, is_spread
 
 if TYPE_CHECKING:
     from cleanai_onnx.jobs.exploration_rounds import Rounds
 
-__all__ = ["ExplorationOptions", "explore"]
+__all__ = ["ExplorationOptions", "explore", "rounds_for"]
 
 Compat = Literal["none", "deepxplore"]
 DISAGREEMENT = "disagreement"
@@ -49,8 +54,8 @@ class ExplorationOptions:
         ``disagreement`` of two or more models (their default), or a coverage whose lacking items
         are sought with one model: ``nc-suite`` (its default), ``nc-suite-scaled``, ``nbc-suite``,
         ``snac``, ``kmnc`` or ``idc``.
-    constraint : {"light", "occlusion", "blackout", "linf", "l2"}
-        Which changes are allowed.
+    constraint : {"light", "occlusion", "blackout", "linf", "l2", "any"}, optional
+        Which changes are allowed: ``light`` for disagreement, ``any`` for coverage otherwise.
     step : float, optional
         Of each step, as a part of the range from black to white.
     iterations : int, optional
@@ -86,7 +91,7 @@ class ExplorationOptions:
     """
 
     objective: str | None = None
-    constraint: Constraint = "light"
+    constraint: Constraint | None = None
     step: float | None = None
     iterations: int | None = None
     apart_weight: float = 1.0
@@ -104,7 +109,7 @@ class ExplorationOptions:
     share: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.constraint not in CONSTRAINTS:
+        if self.constraint not in (None, *CONSTRAINTS):
             raise UsageError(
                 f"--constraint must be one of {', '.join(CONSTRAINTS)}, not {self.constraint!r}."
             )
@@ -159,15 +164,17 @@ class ExplorationOptions:
                 f"--target-model must be from 1 to {models}, the number of models, not "
                 f"{self.target_model}."
             )
-        radius = self.radius or _RADII.get(self.constraint)
-        steps = {"light": 1.0, "occlusion": 0.5, "blackout": 1.0}
+        constraint = self.constraint or ("any" if one else "light")
+        radius = self.radius or _RADII.get(constraint)
+        steps = {"light": 1.0, "occlusion": 0.5, "blackout": 1.0, "any": 0.05}
         steps |= {"linf": (radius or 0) / 8, "l2": (radius or 0) / 5}
         filled: dict[str, Any] = {
             "objective": objective,
+            "constraint": constraint,
             "radius": radius,
-            "patch_size": self.patch_size or _PATCHES.get(self.constraint),
+            "patch_size": self.patch_size or _PATCHES.get(constraint),
             "iterations": self.iterations or (_COMPAT_ITERATIONS if original else _ITERATIONS),
-            "step": self.step or (_COMPAT_STEP if original else steps[self.constraint]),
+            "step": self.step or (_COMPAT_STEP if original else steps[constraint]),
         }
         if self.perturb is not None:
             chosen_pixels = self.perturb in ("pixels", "relevant")
@@ -220,6 +227,10 @@ def explore(
     limit: int | None = None,
     seed: int = 0,
     strict: bool = False,
+    workers: int | None = None,
+    engine: EngineName = "process",
+    ray_address: str | None = None,
+    allow_partial: bool = False,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Exploration:
@@ -245,6 +256,10 @@ def explore(
         As for `cleanai_onnx.analyze`, for every model.
     device, batch_size, threads, limit, seed, strict, progress
         As there; `seed` also decides what is drawn in the search.
+    workers, engine, ray_address, allow_partial
+        As there: workers search, for disagreement without `coverage_weight`, or perturb. What they
+        find is what one process finds; where an exploration is stopped while they search, they
+        begin again the next time.
     stop
         Asked between the parts of the search: whether to end with what was found so far.
 
@@ -258,70 +273,101 @@ def explore(
     CleanAIError
         With one sentence that says what is wrong and what to do.
     """
-    from cleanai_onnx.jobs.exploration_rounds import Rounds
     from cleanai_onnx.report.destination import replace_file
     from cleanai_onnx.report.pdf_exploration import render
 
     paths = [str(models)] if isinstance(models, str | Path) else [str(one) for one in models]
     images = [str(images)] if isinstance(images, str | Path) else [str(one) for one in images]
     chosen = (options or ExplorationOptions()).resolved(len(paths))
+    wanted = Wanted(workers, engine, ray_address, allow_partial)
+    searches = chosen.perturb is None
+    spread = is_spread(
+        wanted,
+        {
+            f"--objective {chosen.objective} (what a seed looks for depends on what was found)": (
+                searches and chosen.objective != DISAGREEMENT
+            ),
+            "--coverage-weight": searches and chosen.coverage_weight > 0,
+        },
+    )
     runtime.require_onnxruntime()
     record, folder = RunRecord(), Path(output)
     suite = inputs.discover(images, limit, seed)
     if isinstance(profile, str | Path):
         profile = load(profile)
     measures = profile_parameters or ProfileParameters()
-    witnesses = [
-        Witness(
-            path,
-            chosen.metric,
-            threshold=chosen.threshold,
-            profile=profile,
-            profile_parameters=measures,
-            taps=tuple(taps),
-            input_name=input_name,
-            input_values=input_values or {},
-            device=device,
-            threads=threads,
-            record=record,
-        )
-        for path in paths
-    ]
-    resolved = [
-        resolve(
-            witness.image_input,
-            witness.model.metadata,
-            path,
-            suite,
-            preset=preset,
-            preprocessing=preprocessing,
-            preprocessing_file=preprocessing_file,
-            preprocessing_config=preprocessing_config,
-        )
-        for path, witness in zip(paths, witnesses, strict=True)
-    ]
-    seeds = seed_images(
-        [one.preprocessing for one in resolved],
-        [witness.image_input for witness in witnesses],
-        chosen.input_range,
+    if chosen.metric in UNIONS:
+        profile = None  # It decides nothing here.
+    becoming = {
+        "preset": preset,
+        "preprocessing": preprocessing,
+        "preprocessing_file": preprocessing_file,
+        "preprocessing_config": preprocessing_config,
+    }
+    running = {
+        "taps": tuple(taps),
+        "input_name": input_name,
+        "input_values": input_values or {},
+        "device": device,
+        "threads": threads,
+    }
+    rounds, resolved = rounds_for(
+        paths,
+        suite,
+        chosen,
+        folder=folder,
+        becoming=becoming,
+        running={**running, "batch_size": batch_size},
+        seed=seed,
+        profile=profile,
+        profile_parameters=measures,
+        record=record,
     )
     settings = {
-        "models": [witness.model.sha256 for witness in witnesses],
-        "images": [suite.source, suite.found, limit],
-        "preprocessing": [[one.name, one.value] for each in resolved for one in each.fields],
+        "version": __version__,
+        "models": [witness.model.sha256 for witness in rounds.witnesses],
+        "images_found": suite.found,
+        "limit": limit,
+        "preprocessing": [{one.name: one.value for one in each.fields} for each in resolved],
         "seed": seed,
+        "batch_size": rounds.batch_size,
         "taps": list(taps),
-        "profile": None if profile is None else profile.facts.model_sha256,
+        "input_name": input_name,
+        "input_values": dict(input_values or {}),
+        "profile": None if profile is None else digest(profile),
         **({} if profile is None else asdict(measures)),
         **asdict(chosen),
     }
-    rounds = Rounds(
-        witnesses, seeds, suite, chosen, folder, record,
-        input_values=input_values or {}, batch_size=batch_size, seed=seed,
-    )  # fmt: skip
     journal = Journal(folder, settings)
-    try:
-        interrupted = rounds.run(journal, progress, stop, strict=strict)
+    with ExitStack() as stack:
+        stack.callback(journal.close)
+        ahead = None
+        if spread:
+            team = stack.enter_context(gathered(wanted, device))
+
+            def ahead(had: frozenset[int], done: Callable[[int], None]) -> SearchedAhead:
+                return search_spread(
+                    team,
+                    suite,
+                    Search(tuple(paths), chosen, had),
+                    asked={
+                        "model": paths[0],
+                        "images": images,
+                        "limit": limit,
+                        "seed": seed,
+                        "strict": strict,
+                        "becoming": becoming,
+                        "running": running,
+                    },
+                    batch_size=rounds.batch_size,
+                    done=done,
+                    stop=stop,
+                )
+
+        try:
+            interrupted = rounds.run(journal, progress, stop, strict=strict, ahead=ahead)
+        except Stopped:
+            interrupted = True
         exploration = _told(
             rounds, journal, chosen, settings, record, suite, resolved[0], interrupted
         )
@@ -331,9 +377,87 @@ def explore(
         replace_file(
             stem.with_suffix(".pdf"), render(exploration, rounds.findings(journal, _SHOWN))
         )
-    finally:
-        journal.close()
     return exploration
+
+
+def rounds_for(
+    models: Sequence[str],
+    suite: inputs.Suite,
+    options: ExplorationOptions,
+    *,
+    folder: Path,
+    becoming: Mapping[str, Any],
+    running: Mapping[str, Any],
+    seed: int,
+    part: tuple[int, int] | None = None,
+    profile: Profile | None = None,
+    profile_parameters: ProfileParameters | None = None,
+    record: RunRecord | None = None,
+) -> tuple[Rounds, list[inputs.ResolvedPreprocessing]]:
+    """Make everything ready for the rounds of an exploration.
+
+    Parameters
+    ----------
+    models, folder, seed, profile, profile_parameters
+        See `explore`.
+    suite, part
+        All seeds; search only from the range `part` of them.
+    options
+        With every default filled in.
+    becoming
+        How images become inputs: further arguments of `cleanai_onnx.measuring.feeding.resolve`.
+    running
+        How the models are run: further arguments of `Witness`, and ``batch_size``.
+    record
+        Where the time is kept.
+
+    Returns
+    -------
+    Rounds
+    list
+        How images become inputs, for each model.
+    """
+    from cleanai_onnx.jobs.exploration_rounds import Rounds
+
+    record = record or RunRecord()
+    batch_size = running["batch_size"]
+    of_each = {name: value for name, value in running.items() if name != "batch_size"}
+    witnesses = [
+        Witness(
+            model,
+            options.metric,
+            threshold=options.threshold,
+            profile=profile,
+            profile_parameters=profile_parameters or ProfileParameters(),
+            record=record,
+            **of_each,
+        )
+        for model in models
+    ]
+    resolved = [
+        resolve(witness.image_input, witness.model.metadata, model, suite, **becoming)
+        for model, witness in zip(models, witnesses, strict=True)
+    ]
+    seeds = seed_images(
+        [one.preprocessing for one in resolved],
+        [witness.image_input for witness in witnesses],
+        options.input_range,
+    )
+    if profile is not None:
+        require_same_preprocessing(profile, resolved[0].fields)
+    rounds = Rounds(
+        witnesses,
+        seeds,
+        suite if part is None else suite.shard(*part),
+        options,
+        folder,
+        record,
+        input_values=running["input_values"],
+        batch_size=batch_size,
+        seed=seed,
+        first=0 if part is None else part[0],
+    )
+    return rounds, resolved
 
 
 def _told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from cleanai_onnx.jobs.featured_neurons import with_neurons
 from cleanai_onnx.measuring.batches import are_paths, limited
 from cleanai_onnx.measuring.feeding import Progress, feed, resolve
 from cleanai_onnx.result import Note, SkippedImage, View
+from cleanai_onnx.spread.spread_inspection import Inspect, inspect_spread
+from cleanai_onnx.spread.team import EngineName, Wanted, gathered, is_spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,6 +100,10 @@ def inspect_models(
     limit: int | None = None,
     seed: int = 0,
     strict: bool = False,
+    workers: int | None = None,
+    engine: EngineName = "process",
+    ray_address: str | None = None,
+    allow_partial: bool = False,
     pictures: bool = False,
     progress: Progress | None = None,
 ) -> Inspection:
@@ -136,6 +143,11 @@ def inspect_models(
     preset, preprocessing, preprocessing_file, preprocessing_config, limit, seed, strict
         See `cleanai_onnx.analyze`; `seed` also chooses the order of the images, and those that
         joint measures hold out.
+    workers, engine, ray_address, allow_partial
+        See `cleanai_onnx.analyze`. Scores are those of one process: exactly where they are of the
+        values of single images, but for rounding where they are of sums. Neither for batches of
+        your own nor with `error`; functions among the hypotheses must be in modules that can be
+        imported.
     pictures : bool
         Whether to keep pictures of the images that excite the best neurons most, for the report.
     progress : callable, optional
@@ -157,6 +169,10 @@ def inspect_models(
     several = tuple(models) if isinstance(models, list | tuple) else (models,)
     if not several:
         raise UsageError("there is no model to inspect.")
+    asked_for = Wanted(workers, engine, ray_address, allow_partial)
+    spread = is_spread(
+        asked_for, {"--error": bool(error), "batches of your own": not are_paths(dataset)}
+    )
     becoming: dict[str, Any] = {
         "preset": preset,
         "preprocessing": preprocessing,
@@ -171,51 +187,65 @@ def inspect_models(
     elif len(several) > 1 and not hasattr(dataset, "__array__"):
         dataset = list(dataset)  # an iterator would be spent on the first model
     claimed = hypotheses_from(hypotheses, masks, suite)
+    running: dict[str, Any] = {
+        "taps": taps,
+        "input_name": input_name,
+        "input_values": input_values,
+        "device": device,
+        "threads": threads,
+    }
+    gathering: dict[str, Any] = {
+        "layers": layers,
+        "units": units,
+        "error": error,
+        "min_inputs": min_inputs,
+        "keep": keep,
+        "settings": Settings(quantile, seed),
+    }
     inspected: list[ModelInspection] = []
     skipped: tuple[SkippedImage, ...] = ()
     notes: list[Note] = []
-    for model in several:
-        inspector = Inspector(
-            model,
-            claimed,
-            wanted,
-            layers=layers,
-            units=units,
-            error=error,
-            min_inputs=min_inputs,
-            keep=keep,
-            settings=Settings(quantile, seed),
-            taps=taps,
-            input_name=input_name,
-            input_values=input_values,
-            device=device,
-            batch_size=batch_size,
-            threads=threads,
-        )
-        try:
-            if suite is None:
-                _feed_batches(inspector, dataset, limit, becoming.values(), seed)
-            else:
-                resolved = resolve(
-                    inspector.image_input, inspector.model.metadata, model, suite, **becoming
-                )
-                inspector.preprocessing, inspector.suite = resolved.preprocessing, suite
-                inspector.fields = resolved.fields
-                skipped = feed(
-                    inspector,
-                    suite,
-                    resolved.preprocessing,
-                    strict=strict,
-                    progress=progress,
-                    enough=partial(getattr, inspector, "enough"),
-                )
-                notes += [note for note in resolved.notes if note not in notes]
-            one = inspector.result(progress)
-            if pictures and suite is not None:
-                one = with_neurons(one, inspector)
-            inspected.append(one)
-        finally:
-            inspector.close()
+    with gathered(asked_for, device) if spread else nullcontext() as team:
+        for model in several:
+            inspector = Inspector(
+                model, claimed, wanted, batch_size=batch_size, **running, **gathering
+            )
+            try:
+                if suite is None:
+                    _feed_batches(inspector, dataset, limit, becoming.values(), seed)
+                else:
+                    resolved = resolve(
+                        inspector.image_input, inspector.model.metadata, model, suite, **becoming
+                    )
+                    inspector.preprocessing, inspector.suite = resolved.preprocessing, suite
+                    inspector.fields = resolved.fields
+                    if team is not None:
+                        skipped = inspect_spread(
+                            inspector,
+                            suite,
+                            resolved,
+                            team,
+                            Inspect(hypotheses, masks, tuple(one.id for one in wanted), gathering),
+                            asked={"model": model, "images": dataset, "limit": limit, "seed": seed}
+                            | {"strict": strict, "becoming": becoming, "running": running},
+                            progress=progress,
+                        )
+                    else:
+                        skipped = feed(
+                            inspector,
+                            suite,
+                            resolved.preprocessing,
+                            strict=strict,
+                            progress=progress,
+                            enough=partial(getattr, inspector, "enough"),
+                        )
+                    notes += [note for note in resolved.notes if note not in notes]
+                one = inspector.result(progress)
+                if pictures and suite is not None:
+                    one = with_neurons(one, inspector)
+                inspected.append(one)
+            finally:
+                inspector.close()
     names = distinct([one.model for one in inspected])
     return Inspection(
         models=tuple(inspected),

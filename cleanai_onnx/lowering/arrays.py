@@ -7,7 +7,6 @@ result is static too, and `jax.numpy` otherwise.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import jax
@@ -21,7 +20,6 @@ __all__ = [
     "Static",
     "as_traced",
     "cast",
-    "double_precision",
     "dtype_of",
     "is_floating",
     "is_static",
@@ -70,16 +68,6 @@ def working_type(dtype: Any) -> np.dtype[Any]:
 def is_floating(x: Array) -> bool:
     """Say whether an array holds floating-point numbers, those of few bits included."""
     return bool(jnp.issubdtype(x.dtype, jnp.floating))
-
-
-def double_precision() -> AbstractContextManager[Any]:
-    """Return a context in which JAX has 64-bit types; outside of it nothing changes."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    # Before JAX 0.8.
-    from jax import experimental
-
-    return experimental.enable_x64()  # type: ignore[attr-defined]
 
 
 def cast(x: Array, dtype: Any) -> Array:

@@ -13,9 +13,10 @@ import onnx
 from onnx.backend.base import Backend, BackendRep
 
 from cleanai_onnx.errors import NotSupportedError
-from cleanai_onnx.lowering.arrays import Array, Static, double_precision, is_static
+from cleanai_onnx.lowering.arrays import Array, Static, is_static
 from cleanai_onnx.lowering.evaluation import NeedsConstantError, run_nodes
 from cleanai_onnx.lowering.lowered import Lowered, lower
+from cleanai_onnx.runtime.compilation import double_precision
 
 __all__ = ["JaxBackend", "JaxModel", "NotSupportedSkip"]
 

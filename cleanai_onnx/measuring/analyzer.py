@@ -13,17 +13,18 @@ from cleanai_onnx import coverage, graph, runtime
 from cleanai_onnx.container import UnfitError, whole_in
 from cleanai_onnx.coverage import PROFILED, InputFigures, Observed, Parameters, ProfileParameters
 from cleanai_onnx.errors import ImageError, UsageError
+from cleanai_onnx.measuring.criteria import find_criteria
 from cleanai_onnx.measuring.findings import find
 from cleanai_onnx.measuring.gathering import Rows, Waiting, measure
 from cleanai_onnx.measuring.individuals import Individuals
 from cleanai_onnx.measuring.runner import Ran, Runner, is_whole, unit_matrix
-from cleanai_onnx.measuring.subset import SubsetRecorder, find_criteria
+from cleanai_onnx.measuring.subset import SubsetRecorder
 from cleanai_onnx.profiles import Profile, learnt_from, require_same
 from cleanai_onnx.profiles.storage import digest
 from cleanai_onnx.provenance import RunRecord, device_name
 from cleanai_onnx.result import ImageFacts, LayerFacts, Note, PreprocessingField, Result
 from cleanai_onnx.states.images import Images, Opener
-from cleanai_onnx.states.part import Part, StateFacts
+from cleanai_onnx.states.part import CoverFacts, Part, StateFacts
 from cleanai_onnx.states.storage import restored_against, stored_against
 
 if TYPE_CHECKING:
@@ -124,7 +125,6 @@ class Analyzer:
         if pair is not None and pair[0] == pair[1] is not None:
             raise UsageError("--pair needs two different images.", slug="image-name")
         self.record = RunRecord()
-        self._source = model
         self.parameters = parameters or Parameters()
         self._runner = Runner(
             model,
@@ -184,14 +184,6 @@ class Analyzer:
         return self._individuals.record
 
     @property
-    def source(self) -> str | Path | bytes:
-        """What the model can be loaded from again, in another process."""
-        if isinstance(self._source, str | Path | bytes):
-            return self._source
-        content: bytes = self._source.SerializeToString()
-        return content
-
-    @property
     def batch_size(self) -> int:
         """How many inputs are run at once; 0 before `prepare`."""
         return self._runner.batch_size
@@ -232,7 +224,7 @@ class Analyzer:
         if self._subset:
             wanted = () if self._subset is True else tuple(self._subset)
             criteria = find_criteria(wanted, self._state, self._against, learnt)
-            self._recorder = SubsetRecorder(criteria, self._most)
+            self._recorder = SubsetRecorder(criteria, self._most, self._keep)
             further += [f"{coverage.ADDS}{one.name}" for one in criteria if one.family is None]
         self._individuals = Individuals(
             self._state, self._pair, self._per_image, self._per_layer, further, self._keep
@@ -351,12 +343,14 @@ class Analyzer:
         options: Mapping[str, Any] | None = None,
         thumbnail: Callable[[int], bytes | None] = lambda _: None,
         subset_file: str | None = None,
+        find_subset: bool = True,
     ) -> Result:
         """Return what was found so far, and write the tables of images.
 
         The parameters say what the analyzer cannot know: where the images came from, what was done
-        to them, which further options were used, how to get a thumbnail of an image, and the name
-        of the file that will list the subset.
+        to them, which further options were used, how to get a thumbnail of an image, the name of
+        the file that will list the subset, and whether it is wanted of these images yet, which may
+        be a part of a suite.
 
         Raises
         ------
@@ -375,7 +369,7 @@ class Analyzer:
                 pair_is_missing=self._individuals.pair_is_missing,
             )
         subset, columns = None, {}
-        if self._recorder is not None:
+        if self._recorder is not None and find_subset:
             with self.record.phase("subset"):
                 subset, columns = self._recorder.facts(subset_file), self._recorder.columns()
         # Where tables were finished, the analyzer is done: no row can be added to them.
@@ -443,6 +437,7 @@ class Analyzer:
             "measured": coverage.stored(self._state),
             "against": stored_against(self._against),
             "individuals": self._individuals.stored(),
+            "covers": None if self._recorder is None else self._recorder.stored(),
         }
 
     def resume(self, tree: Mapping[str, Any]) -> None:
@@ -466,6 +461,11 @@ class Analyzer:
         )
         self._against = list(restored_against(tree, self._against))
         self._individuals.restore(individuals)
+        if self._recorder is not None:
+            covers = tree.get("covers")
+            if not isinstance(covers, Mapping):
+                raise UnfitError("it does not have what each image covers")
+            self._recorder.restore(covers, self.images)
 
     def part(
         self, result: Result, *, positions: int, root: str = "", pair: Sequence[str] = ()
@@ -485,7 +485,7 @@ class Analyzer:
         """
         individuals = self._individuals
         assert individuals.record is not None
-        profile = self._profile
+        profile, covers = self._profile, self._recorder
         facts = StateFacts(
             positions=positions,
             root=root,
@@ -496,6 +496,7 @@ class Analyzer:
             profile_digest="" if profile is None else digest(profile),
             scores=individuals.names,
             layer_scores=individuals.layer_names,
+            covers=None if covers is None else CoverFacts(covers.criteria, covers.items.most),
         )
         return Part(
             facts,
@@ -505,6 +506,7 @@ class Analyzer:
             tuple(self._against),
             individuals.pair,
             individuals.record,
+            covers,
         )
 
     def close(self) -> None:

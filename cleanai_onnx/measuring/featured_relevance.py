@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from cleanai_onnx.result import FeaturedImage, ImageRelevance, Note, RelevanceFa
 
 if TYPE_CHECKING:
     from cleanai_onnx import graph
-    from cleanai_onnx.relevance import Attribution
+    from cleanai_onnx.relevance import Attribution, Explainer
 
 __all__ = [
     "FAILED",
@@ -23,7 +24,9 @@ __all__ = [
     "OF_BATCHES",
     "REFUSED",
     "WIDENED",
+    "Ready",
     "incomplete",
+    "made_ready",
     "with_relevance",
 ]
 
@@ -46,17 +49,61 @@ _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 """How XLA's errors begin when there is no memory left."""
 
 
+@dataclass(frozen=True)
+class Ready:
+    """An explainer that is made in a thread, and how many images it was asked to take at once."""
+
+    batch_size: int
+    explainer: Future[Explainer]
+
+
+def made_ready(
+    model: graph.Model,
+    item: tuple[int, ...],
+    images: int,
+    batch_size: int,
+    **options: Any,
+) -> Ready:
+    """Begin to make, in a thread, what `with_relevance` will ask for after the suite was measured.
+
+    All of it is made only where the way back was compiled before. Otherwise that is left for
+    later: a run that fails would have to wait for its end.
+
+    Parameters
+    ----------
+    model, batch_size, **options
+        As for `with_relevance`.
+    item
+        The shape of one image as the model takes it.
+    images
+        How many there are in the suite.
+    """
+    from cleanai_onnx.relevance import Explainer
+
+    runtime.use_compilation_cache()
+    at_once = min(batch_size, MOST_AT_ONCE, images)
+
+    def make() -> Explainer:
+        explainer = Explainer(model, composite=COMPOSITE, batch_size=at_once, **options)
+        if explainer.is_kept(item):
+            explainer.prepare(item)
+        return explainer
+
+    thread = ThreadPoolExecutor(1)
+    future = thread.submit(make)
+    thread.shutdown(wait=False)
+    return Ready(at_once, future)
+
+
 def with_relevance(
     result: Result,
     model: graph.Model,
     suite: inputs.Suite,
     preprocessing: inputs.Preprocessing | inputs.Unchanged,
     *,
-    input_name: str,
-    input_values: Mapping[str, str] | None = None,
-    device: runtime.Device = "auto",
     batch_size: int = MOST_AT_ONCE,
-    threads: int | None = None,
+    ready: Ready | None = None,
+    **options: Any,
 ) -> Result:
     """Return the result with the relevance of its featured images.
 
@@ -67,10 +114,12 @@ def with_relevance(
     ----------
     result, model, suite, preprocessing
         What was found, on which model, and from which images.
-    input_name, input_values, device, threads
-        As for the analysis.
     batch_size
         Images explained at once, at most.
+    ready
+        From `made_ready`, with the same model and options.
+    **options
+        As for the analysis: ``input_name``, ``input_values``, ``device``, ``threads``.
     """
     if not result.featured:
         return result
@@ -81,10 +130,8 @@ def with_relevance(
             suite.subset(images),
             preprocessing,
             min(batch_size, MOST_AT_ONCE, len(images)),
-            input_name=input_name,
-            input_values=input_values,
-            device=device,
-            threads=threads,
+            ready,
+            options,
         )
     except Exception as error:
         return replace(result, notes=(*result.notes, _note(error)))
@@ -110,23 +157,15 @@ def _explained(
     suite: inputs.Suite,
     preprocessing: inputs.Preprocessing | inputs.Unchanged,
     batch_size: int,
-    *,
-    input_name: str,
-    input_values: Mapping[str, str] | None,
-    device: runtime.Device,
-    threads: int | None,
+    ready: Ready | None,
+    options: Mapping[str, Any],
 ) -> _Explained:
     from cleanai_onnx.relevance import Explainer
 
-    explainer = Explainer(
-        model,
-        composite=COMPOSITE,
-        input_name=input_name,
-        input_values=input_values,
-        device=device,
-        batch_size=batch_size,
-        threads=threads,
-    )
+    if ready is not None and ready.batch_size == batch_size:
+        explainer = ready.explainer.result()
+    else:
+        explainer = Explainer(model, composite=COMPOSITE, batch_size=batch_size, **options)
     made = _Explained(notes=(WIDENED,) if explainer.widened else ())
     with inputs.stream(suite, preprocessing, explainer.batch_size) as batches:
         for batch in batches:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from cleanai_onnx import coverage, graph, runtime
 from cleanai_onnx.errors import UsageError
 
-__all__ = ["Plan", "plan"]
+__all__ = ["UNIT_BYTES", "Plan", "plan"]
+
+UNIT_BYTES = 2 * coverage.STATE_BYTES
+"""What measuring keeps for each unit: both neuron views, at the most."""
 
 LARGEST_BATCH = 8
 """Larger batches bring no speed to models with many activations."""
@@ -47,6 +50,7 @@ def plan(
     select: tuple[str, ...],
     batch_size: int | None = None,
     most: int | None = None,
+    unit_bytes: int = UNIT_BYTES,
 ) -> Plan:
     """Find the taps, choose the batch size, and check that the memory suffices.
 
@@ -62,6 +66,8 @@ def plan(
         As the user wants it; by default chosen from the memory.
     most : int, optional
         How many inputs there will be at most.
+    unit_bytes : int
+        Bytes that will be kept for each unit, whatever the batch size.
 
     Raises
     ------
@@ -79,20 +85,22 @@ def plan(
     size = fixed or batch_size or 1
     taps = graph.find_taps(model, image_input, (size, *item), select)
     if fixed is None and batch_size is None:
-        size = _chosen(model, taps, item, most)
+        size = _chosen(model, taps, item, most, unit_bytes)
         if size > 1:
             taps = graph.find_taps(model, image_input, (size, *item), select)
     shape = (size, *item)
-    room = runtime.available_memory() - _state_bytes(taps)
+    room = runtime.available_memory() - unit_bytes * _units(taps)
     graph.check_memory(graph.estimate_memory(model, shape, taps), max(room, 0))
     return Plan(taps, shape)
 
 
-def _chosen(model: graph.Model, taps: graph.Taps, item: tuple[int, ...], most: int | None) -> int:
+def _chosen(
+    model: graph.Model, taps: graph.Taps, item: tuple[int, ...], most: int | None, unit_bytes: int
+) -> int:
     """Return the power of two that memory, cache and the number of inputs allow."""
     estimate = graph.estimate_memory(model, (1, *item), taps)
-    tapped = 4 * _units(taps)
-    room = runtime.available_memory() - estimate.weights_bytes - _state_bytes(taps) - RUNTIME_BYTES
+    tapped, kept = 4 * _units(taps), unit_bytes * _units(taps)
+    room = runtime.available_memory() - estimate.weights_bytes - kept - RUNTIME_BYTES
     fits = min(
         room // 2 // max(estimate.batch_bytes, 1),
         TAPPED_BYTES // max(tapped, 1),
@@ -104,8 +112,3 @@ def _chosen(model: graph.Model, taps: graph.Taps, item: tuple[int, ...], most: i
 
 def _units(taps: graph.Taps) -> int:
     return sum(math.prod(shape) for shape in taps.shapes if shape is not None)
-
-
-def _state_bytes(taps: graph.Taps) -> int:
-    # Both neuron views, at the most.
-    return 2 * coverage.STATE_BYTES * _units(taps)

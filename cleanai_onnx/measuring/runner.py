@@ -13,7 +13,7 @@ import numpy as np
 from cleanai_onnx import graph, runtime
 from cleanai_onnx.errors import ImageError, ModelError, UsageError
 from cleanai_onnx.measuring.batches import as_array
-from cleanai_onnx.measuring.planning import Plan, plan
+from cleanai_onnx.measuring.planning import UNIT_BYTES, Plan, plan
 from cleanai_onnx.provenance import RunRecord
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Runner:
         As for `cleanai_onnx.Analyzer`.
     decide : bool
         Whether to keep the model's first output, and the class that it predicts for each input.
+    unit_bytes : int
+        Bytes that whoever runs it keeps for each unit: the batch size leaves room for them.
     record : RunRecord
         Where the time of each phase is kept.
 
@@ -83,6 +85,7 @@ class Runner:
         batch_size: int | None = None,
         threads: int | None = None,
         decide: bool = False,
+        unit_bytes: int = UNIT_BYTES,
         record: RunRecord,
     ) -> None:
         for flag, count in (("--batch-size", batch_size), ("--threads", threads)):
@@ -100,8 +103,9 @@ class Runner:
         self.input_values = dict(input_values or {})
         self.wanted_device: runtime.Device = device
         self.wanted_batch_size, self.threads = batch_size, threads
-        self._decide = decide
+        self._decide, self._unit_bytes = decide, unit_bytes
         self._plan: Plan | None = None
+        self._planned_for: tuple[tuple[int, ...], int | None] | None = None
         self._session: runtime.Session | None = None
 
     @property
@@ -148,12 +152,21 @@ class Runner:
             If there is nothing to measure, or not enough memory; the sentence says how much.
         """
         item = tuple(int(length) for length in item_shape)
+        if self._plan is not None and (item, most) == self._planned_for:
+            return
         if not self._fits(item):
             raise self._misfit((self.image_input.batch or "any", *item))
         with self.record.phase("find taps"):
             self._plan = plan(
-                self.model, self.image_input, item, self.select, self.wanted_batch_size, most
+                self.model,
+                self.image_input,
+                item,
+                self.select,
+                self.wanted_batch_size,
+                most,
+                self._unit_bytes,
             )
+        self._planned_for = item, most
 
     def start(self) -> None:
         """Make the session and its buffers. `prepare` comes first.

@@ -4,139 +4,29 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from cleanai_onnx import coverage
-from cleanai_onnx.coverage import PROFILED, UNIONS, Items, Learnt
-from cleanai_onnx.errors import UsageError
-from cleanai_onnx.result import CriterionFacts, SubsetFacts, SubsetImage, View
-from cleanai_onnx.selection import CoverRecord, Subset, TextRecord, smallest_subset
+from cleanai_onnx.container import UnfitError, list_in, whole_in
+from cleanai_onnx.coverage import PROFILED, Items
+from cleanai_onnx.measuring.cover_items import CoverItems, Covers
+from cleanai_onnx.measuring.criteria import Criterion
+from cleanai_onnx.result import CriterionFacts, SubsetFacts, SubsetImage
+from cleanai_onnx.selection import CoverRecord, Packed, Subset, TextRecord, smallest_subset
 
 if TYPE_CHECKING:
     from cleanai_onnx.coverage import Array
+    from cleanai_onnx.states.images import Images, Rows
 
-__all__ = ["Criterion", "SubsetRecorder", "find_criteria"]
+__all__ = ["SubsetRecorder"]
 
-MOST_ITEMS = 2**28
-"""Two gigabytes of memory when the subset is looked for; more is refused."""
-MOST_NUMBERED = 2**20
-"""So many different combinations of one part are told apart where the images are not counted."""
 REDUNDANT = 50
 """So many of the images that are not needed are named."""
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """A coverage whose items the subset has to keep.
-
-    Attributes
-    ----------
-    metric, view
-        As in the tables.
-    parts
-        How many items there are, in one part or several.
-    family
-        The number of its family in `PROFILED`; None for a metric that needs no profile.
-    """
-
-    metric: str
-    view: View
-    parts: tuple[int, ...]
-    family: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name in tables: metric and view."""
-        return f"{self.metric}/{self.view}"
-
-
-def find_criteria(
-    wanted: Sequence[str], state: coverage.State, against: Sequence[Any], learnt: Learnt | None
-) -> tuple[Criterion, ...]:
-    """Return the criteria that the names in `wanted` mean; without a name all, of channels.
-
-    Parameters
-    ----------
-    wanted
-        Metrics, or metric/view. The view is that of channels by default, as in the papers; a
-        metric that needs a profile has the one that the profile was learnt in.
-    state
-        Of the run, for its layers.
-    against, learnt
-        The states of `PROFILED`, and what they are measured against; empty and None without a
-        profile.
-
-    Raises
-    ------
-    UsageError
-        If there is no such criterion, or its items are too many.
-    """
-    known: dict[str, Criterion] = {}
-    for view in ("channel", "unit"):
-        size = sum(layer.size(view) for layer in state.layers)
-        known |= {f"{metric}/{view}": Criterion(metric, view, (size,)) for metric in UNIONS}
-    profiled = {metric.id for family in PROFILED for metric in family.metrics}
-    for number, (family, of_family) in enumerate(zip(PROFILED, against, strict=False)):
-        assert learnt is not None
-        for metric, parts in family.items(of_family).items():
-            view = "channel" if metric == "idc" else learnt.view
-            if any(parts):
-                known[f"{metric}/{view}"] = Criterion(metric, view, parts, number)
-    if not wanted:
-        found = [one for one in known.values() if one.view == "channel" or one.family is not None]
-    else:
-        found = [_named(name, known, profiled, learnt) for name in wanted]
-    return tuple(dict.fromkeys(found))
-
-
-def _named(
-    name: str, known: dict[str, Criterion], profiled: set[str], learnt: Learnt | None
-) -> Criterion:
-    for spelt in (name, f"{name}/channel", f"{name}/unit"):
-        if spelt in known:
-            return known[spelt]
-    metric = name.partition("/")[0]
-    if metric in profiled and learnt is None:
-        raise UsageError(f"--subset-metrics {metric} needs --profile or --train.")
-    if metric == "idc" and learnt is not None and not learnt.relevance:
-        raise UsageError(f"--subset-metrics idc: not computed, {learnt.without_relevance}.")
-    metrics = ", ".join(sorted({one.metric for one in known.values()}))
-    raise UsageError(
-        f"--subset-metrics {name[:100]}: no such criterion; choose from {metrics}, each of "
-        "channels, or of units with /unit where the metric has them."
-    )
-
-
-@dataclass
-class _Part:
-    """Items of a criterion in the record: numbered as they are, or as they come where too many."""
-
-    first: int
-    size: int
-    serial: dict[int, int] | None = field(default=None)
-
-    def numbered(self, items: Items) -> list[np.ndarray]:
-        """Return the items' numbers in the record, for each image of a batch."""
-        if self.serial is None:
-            return [self.first + of_image for of_image in items]
-        return [
-            np.array([self.first + self._serial(item) for item in of_image.tolist()], np.int64)
-            for of_image in items
-        ]
-
-    def _serial(self, item: int) -> int:
-        assert self.serial is not None
-        number = self.serial.setdefault(item, len(self.serial))
-        if number >= self.size:
-            raise UsageError(
-                f"--subset: the images cover more than {self.size:,} different combinations of "
-                "idc: give fewer --important, or leave idc out with --subset-metrics."
-            )
-        return number
 
 
 class SubsetRecorder:
@@ -150,6 +40,8 @@ class SubsetRecorder:
         From `find_criteria`.
     most
         How many images there will be at most, where that is known.
+    opener
+        Opens files in which what is recorded is kept, for `restore`.
 
     Raises
     ------
@@ -159,26 +51,15 @@ class SubsetRecorder:
         If the temporary file cannot be written, now or later.
     """
 
-    def __init__(self, criteria: Sequence[Criterion], most: int | None = None) -> None:
+    def __init__(
+        self,
+        criteria: Sequence[Criterion],
+        most: int | None = None,
+        opener: Callable[[str], IO[bytes]] | None = None,
+    ) -> None:
         self.criteria = tuple(criteria)
-        self._parts: list[list[_Part]] = []
-        categories: dict[str, range] = {}
-        end = 0
-        for criterion in self.criteria:
-            start, parts = end, []
-            for size in criterion.parts:
-                # An image covers one combination, so there are no more of them than images.
-                room = size if criterion.metric != "idc" else min(size, most or MOST_NUMBERED)
-                parts.append(_Part(end, room, None if room == size else {}))
-                end += room
-            categories[criterion.name] = range(start, end)
-            self._parts.append(parts)
-        if end > MOST_ITEMS:
-            raise UsageError(
-                f"--subset: {', '.join(categories)} have {end:,} items to cover, more than "
-                f"{MOST_ITEMS:,}: choose fewer with --subset-metrics."
-            )
-        self._record = CoverRecord(end, categories)
+        self.items = CoverItems(criteria, most)
+        self._record = CoverRecord(self.items.size, self.items.categories, opener=opener)
         self._names = TextRecord()
         self._indexes = array("q")
         self._subset: Subset | None = None
@@ -219,18 +100,73 @@ class SubsetRecorder:
             assert observed is not None
             parts = PROFILED[number].covered_by_each(against[number], observed)
             found |= {c.name: parts[c.metric] for c in self.criteria if c.family == number}
-        numbered = [
-            part.numbered(items)
-            for criterion, parts_of in zip(self.criteria, self._parts, strict=True)
-            for part, items in zip(parts_of, found[criterion.name], strict=True)
-        ]
-        added = self._record.append(
-            ragged=[np.concatenate(of_image) for of_image in zip(*numbered, strict=True)]
-        )
+        return self._append([found[c.name] for c in self.criteria], names, indexes)
+
+    def _append(
+        self, found: Sequence[Sequence[Items]], names: Sequence[str], indexes: Iterable[int]
+    ) -> np.ndarray:
+        added = self._record.append(ragged=self.items.numbered(found))
         self._names.extend(names)
         self._indexes.extend(indexes)
         self._subset = self._facts = None
         return added.by_category.astype(np.float64)
+
+    def extend(self, covers: Covers, images: Images) -> np.ndarray:
+        """Record what images cover that was recorded before, and return what each of them adds.
+
+        The result is that of `add`; `images` are the same ones, with their names and positions.
+
+        Raises
+        ------
+        UsageError
+            If the file in which `covers` lie does not hold what it should.
+        """
+        sets = covers.sets()
+        return np.concatenate(
+            [np.empty((0, len(self.criteria))), *(self._taken(sets, r) for r in images.rows())]
+        )
+
+    def _taken(self, sets: Iterator[list[list[np.ndarray]]], rows: Rows) -> np.ndarray:
+        of_images = list(islice(sets, len(rows.names)))
+        found = [
+            [[one[place][part] for one in of_images] for part in range(len(criterion.parts))]
+            for place, criterion in enumerate(self.criteria)
+        ]
+        return self._append(found, rows.names, rows.indexes.tolist())
+
+    @property
+    def indexes(self) -> np.ndarray:
+        """``(images,)`` int64: the positions of the images in their suite, ascending."""
+        return np.array(self._indexes, np.int64)
+
+    def packed(self) -> Iterator[Packed]:
+        """Yield what each image covers, in the numbers of `items`."""
+        return self._record.packed()
+
+    def sets(self) -> Iterator[list[list[np.ndarray]]]:
+        """Yield, for each image, what it covers of each criterion and part."""
+        return map(self.items.apart, self.packed())
+
+    def stored(self) -> dict[str, Any]:
+        """Return what `restore` needs besides the files, which have reached the disk then."""
+        self._record.flush()
+        return {"images": len(self._record), "combinations": self.items.combinations}
+
+    def restore(self, tree: Mapping[str, Any], images: Images) -> None:
+        """Take up what `stored` returned; nothing has been added yet. `images` are those so far.
+
+        Raises
+        ------
+        UnfitError
+            If the tree or the files do not fit.
+        """
+        self.items.restore(list_in(tree, "combinations"))
+        self._record.restore(whole_in(tree, "images"))
+        for rows in images.rows():
+            self._names.extend(rows.names)
+            self._indexes.extend(rows.indexes.tolist())
+        if len(self._names) != len(self._record):
+            raise UnfitError("what its images cover is of another number of images")
 
     def facts(self, file: str | None = None) -> SubsetFacts:
         """Return the smallest subset found, and what it keeps; `file` is where it is listed."""
@@ -290,7 +226,7 @@ class SubsetRecorder:
         return self._subset
 
     def close(self) -> None:
-        """Remove the temporary files, once the facts are known; without them nothing can be."""
+        """Close the files, once the facts are known; without them nothing can be."""
         if self._facts is not None:
             self._record.close()
             self._names.close()

@@ -1,4 +1,4 @@
-"""Labels: the true class of an image, from the folder it lies in or from a CSV file."""
+"""Labels: the true class of an image, from its folder, a CSV file, or a column beside it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.profiles.sample import UNLABELLED
 
-__all__ = ["Labels", "find_labels", "labels_from_csv", "labels_from_folders"]
+__all__ = [
+    "Labels",
+    "Table",
+    "find_labels",
+    "labels_from_column",
+    "labels_from_csv",
+    "labels_from_folders",
+]
+
+COLUMN = "label"
+"""The column that is taken where none was asked for."""
+_PREFIX = "column:"
 
 
 @dataclass(frozen=True)
@@ -29,20 +41,35 @@ class Labels:
 NONE = Labels({}, "none")
 
 
+class Table(Protocol):
+    """A table that has images in its rows, as `cleanai_onnx.inputs.tables.TableStore`."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns."""
+
+    def values(self, column: str) -> Mapping[str, Any]:
+        """Return what is in a column, by the name of the image."""
+
+
 def find_labels(
-    wanted: str | Path, names: Iterable[str], classes: int | None
+    wanted: str | Path, names: Iterable[str], classes: int | None, table: Table | None = None
 ) -> tuple[Labels, str]:
     """Return the labels of images, and why there are none (empty if there are).
 
     Parameters
     ----------
     wanted
-        ``"auto"``: folder names where they can be classes; ``"folders"``: folder names, or an
-        error; ``"none"``; or the path of a CSV file (see `labels_from_csv`).
+        ``"auto"``: the column ``label`` of images in a table, else folder names, where they can be
+        classes; ``"folders"``: folder names, or an error; ``"column:NAME"``: a column of the table
+        that the images are in (see `labels_from_column`); ``"none"``; or the path of a CSV file
+        (see `labels_from_csv`).
     names
         The names of the images, as reports print them.
     classes
         How many classes the model has; None where it has none.
+    table
+        What the images are in, if they are rows of a table.
 
     Raises
     ------
@@ -54,15 +81,21 @@ def find_labels(
     if str(wanted) not in ("auto", "folders"):
         if classes is None:
             raise UsageError("--labels: the model's output has no classes: leave it out.")
+        if str(wanted).startswith(_PREFIX):
+            return labels_from_column(table, str(wanted).removeprefix(_PREFIX), classes), ""
         return labels_from_csv(Path(wanted), classes), ""
+    by_column = str(wanted) == "auto" and table is not None and COLUMN in table.columns
+    what = f"--labels {_PREFIX}{COLUMN}" if by_column else "--labels folders"
     try:
         if classes is None:
-            raise UsageError("--labels folders: the model's output has no classes.")
+            raise UsageError(f"{what}: the model's output has no classes.")
+        if by_column:
+            return labels_from_column(table, COLUMN, classes), ""
         return labels_from_folders(names, classes), ""
     except UsageError as error:
         if str(wanted) == "folders":
             raise
-        return NONE, str(error).removeprefix("--labels folders: ").rstrip(".")
+        return NONE, str(error).removeprefix(f"{what}: ").rstrip(".")
 
 
 def labels_from_folders(names: Iterable[str], classes: int) -> Labels:
@@ -81,6 +114,48 @@ def labels_from_folders(names: Iterable[str], classes: int) -> Labels:
         raise UsageError("--labels folders: some images do not lie in a folder of their class.")
     numbers = _numbers(set(folders.values()), classes, "--labels folders: the folders")
     return Labels({name: numbers[folder] for name, folder in folders.items()}, "folder names")
+
+
+def labels_from_column(table: Table | None, column: str, classes: int) -> Labels:
+    """Take what stands in a column beside each image as its class.
+
+    Whole numbers are class numbers; images with none, or with a negative one, have no label. Texts
+    are taken as in `labels_from_csv`; empty ones are none.
+
+    Raises
+    ------
+    UsageError
+        If the images are in no table, or the column is missing or cannot be the classes.
+    """
+    what = f"--labels {_PREFIX}{shown(column, 40)}"
+    if table is None:
+        raise UsageError(f"{what}: the images are not in a table of their own (Parquet or Arrow).")
+    if column not in table.columns:
+        others = ", ".join(shown(name, 40) for name in table.columns[:10])
+        raise UsageError(f"{what}: there is no such column; the columns are: {others}.")
+    found = {name: _as_text(value, what) for name, value in table.values(column).items()}
+    found = {name: text for name, text in found.items() if text}
+    if not found:
+        raise UsageError(f"{what}: no image has a label.")
+    numbers = _numbers(set(found.values()), classes, f"{what}: the labels")
+    return Labels(
+        {shown(name): numbers[text] for name, text in found.items()},
+        f"column {shown(column, 40)}",
+    )
+
+
+def _as_text(value: Any, what: str) -> str:
+    """Return a value of a column as a CSV file would have it; empty for no label."""
+    if isinstance(value, str):
+        return value.strip()
+    # A column of whole numbers some of which are missing is often written as one of fractions.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None or value != value or (isinstance(value, int) and value < 0):
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UsageError(f"{what}: a label must be a whole number or a text, not {value!r:.40}.")
+    return str(value)
 
 
 def labels_from_csv(path: Path, classes: int) -> Labels:

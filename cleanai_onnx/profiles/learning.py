@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx import coverage, runtime
+from cleanai_onnx import coverage, graph, runtime
+from cleanai_onnx.container import UnfitError, array_in, arrays_in, list_in, whole_in
 from cleanai_onnx.errors import CleanAIError, ImageError, UsageError
 from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.measuring.runner import Runner, is_whole
 from cleanai_onnx.profiles.moments import Moments
 from cleanai_onnx.profiles.profile import Profile, Relevance, channel_columns
-from cleanai_onnx.profiles.sample import UNLABELLED, Sampler, image_keys
-from cleanai_onnx.profiles.unit_moments import UnitMoments
+from cleanai_onnx.profiles.sample import UNLABELLED, Sample, Sampler, image_keys
+from cleanai_onnx.profiles.unit_moments import UNIT_BYTES, UnitMoments
 from cleanai_onnx.provenance import RunRecord, versions
 from cleanai_onnx.result import LayerFacts, PreprocessingField, ProfileFacts, View
 
 if TYPE_CHECKING:
-    from cleanai_onnx import graph
     from cleanai_onnx.graph import ModelProto
     from cleanai_onnx.relevance import Explainer
 
@@ -39,6 +39,11 @@ LAST_HIDDEN = "last-hidden"
 TRACES = 10_000
 """The traces of so many images are kept, by default."""
 NO_LABELS = "none"
+AUTHORS_RULES = "deepimportance-2020"
+"""Relevance as in the code of the authors of Importance-Driven Coverage: LRP-0, which only keeps
+from dividing by 0, through a network whose convolutions have no ReLU, from the class that this
+network predicts."""
+_AUTHORS_EPSILON = 1e-12
 
 
 class Profiler:
@@ -57,7 +62,8 @@ class Profiler:
         Keep the traces of so many images, chosen by their content (see `Sample`).
     composite : str
         The rules of the relevance: ``"epsilon"`` as in the paper on Importance-Driven Coverage, or
-        another of `cleanai_onnx.relevance.COMPOSITES`; ``"none"`` sums no relevance.
+        another of `cleanai_onnx.relevance.COMPOSITES`; `AUTHORS_RULES` as in its authors' code;
+        ``"none"`` sums no relevance.
     labelled : bool
         Whether images come with labels. Then relevance is summed over those that the model
         classifies as they are labelled, otherwise over all.
@@ -104,6 +110,7 @@ class Profiler:
             batch_size=batch_size,
             threads=threads,
             decide=True,
+            unit_bytes=UNIT_BYTES if view == "unit" else 0,
             record=self.record,
         )
         self.image_input = self._runner.image_input
@@ -112,6 +119,18 @@ class Profiler:
         self._remarks: list[str] = []
         self._explainer: Explainer | None = None
         self._units: UnitMoments | None = None
+        self._resumed: Mapping[str, Any] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that the profile depends on, as the command line names them."""
+        return {
+            **self._runner.options,
+            "view": self._view,
+            "layers": self._wanted,
+            "traces": self._traces,
+            "relevance-rules": self._composite,
+        }
 
     @property
     def model(self) -> graph.Model:
@@ -142,9 +161,7 @@ class Profiler:
         outputs = {value.name for value in self.model.proto.graph.output}
         self.traced = chosen_layers(self._wanted, layers, outputs)
         self._channels = channel_columns(layers)
-        self._sampler = Sampler(
-            self._traces, {layer.name: layer.channels for layer in self._traced_facts()}
-        )
+        self._sampler = Sampler(self._traces, self._traced_channels())
         kinds = self.classes or 1
         self._explained = np.zeros(kinds, np.int64)
         self._sums = {
@@ -152,6 +169,12 @@ class Profiler:
         }
         if self._composite != "none":
             self._explainer = self._make_explainer()
+        if self._resumed is not None:
+            self._restore(self._resumed)
+            self._resumed = None
+
+    def _traced_channels(self) -> dict[str, int]:
+        return {layer.name: layer.channels for layer in self._traced_facts()}
 
     def _traced_facts(self) -> Iterator[LayerFacts]:
         return (layer for layer in self._runner.layers if layer.name in self.traced)
@@ -159,16 +182,21 @@ class Profiler:
     def _make_explainer(self) -> Explainer:
         from cleanai_onnx.relevance import Explainer
 
-        runner = self._runner
+        runner, model, composite = self._runner, self.model, self._composite
+        parameters: dict[str, Any] = {}
+        if composite == AUTHORS_RULES:
+            model, composite = graph.without_convolution_relus(model), "epsilon"
+            parameters = {"epsilon": _AUTHORS_EPSILON}
         return Explainer(
-            self.model,
-            composite=self._composite,
+            model,
+            composite=composite,
             layers=self.traced,
             input_name=self.image_input.name,
             input_values=runner.input_values,
             device=runner.wanted_device,
             batch_size=self.batch_size,
             threads=runner.threads,
+            **parameters,
         )
 
     def update(
@@ -206,15 +234,16 @@ class Profiler:
         ran = self._runner.run(data)
         layers = self._runner.layers
         with self.record.phase("profile"), runtime.on_device(self._runner.jax_device):
-            values = coverage.channel_matrix(
-                layers,
-                coverage.channel_values(layers, ran.activations, coverage.Parameters()),
-                ran.valid,
-            )
+            channels = coverage.channel_values(layers, ran.activations, coverage.Parameters())
+            if self._units is not None:
+                self._units.add(ran.activations, ran.valid)
+            # The compiled kernels are under way; a core that they leave idle can hash.
+            keys = image_keys(data)
+            values = coverage.channel_matrix(layers, channels, ran.valid)
             if self._units is None:
                 self._moments = self._moments.merged(Moments.of(values))
             else:
-                self._units.add(ran.activations, ran.valid)
+                self._units.wait()
             classes = np.zeros(ran.valid, np.int64) if ran.classes is None else ran.classes
             traces = {
                 # Copies: a view would keep the channels of all layers for as long as the trace.
@@ -222,7 +251,7 @@ class Profiler:
                 for layer, columns in zip(layers, self._channels, strict=True)
                 if layer.name in self.traced
             }
-            self._sampler.add(image_keys(data), classes, labels, traces)
+            self._sampler.add(keys, classes, labels, traces)
         self.inputs += ran.valid
         self._labelled += int((labels != UNLABELLED).sum())
         correct = (labels == classes) & (ran.classes is not None)
@@ -253,6 +282,55 @@ class Profiler:
             others = tuple(1 + i for i in range(len(layer.shape)) if i != layer.channel_axis)
             of_channels = relevance.sum(axis=others, dtype=np.float64)
             np.add.at(self._sums[layer.name], classes[wanted], of_channels[wanted])
+
+    def stored(self) -> dict[str, Any]:
+        """Return what was learnt so far, for another profiler to `resume` from."""
+        return {
+            "batch size": self.batch_size,
+            "inputs": self.inputs,
+            "labelled": self._labelled,
+            "correct": self._correct,
+            "moments": self._moments.stored(),
+            "units": None if self._units is None else self._units.stored(),
+            "sample": self._sampler.sample().stored(),
+            "explained": self._explained,
+            "sums": list(self._sums.values()),
+            "remarks": list(self._remarks),
+        }
+
+    def resume(self, tree: Mapping[str, Any]) -> None:
+        """Go on from what `stored` returned; called before `prepare`.
+
+        Raises
+        ------
+        UnfitError
+            Here or in `start`, if the tree is not of such a profiler.
+        """
+        # Batches of another size might round otherwise.
+        self._runner.wanted_batch_size = whole_in(tree, "batch size", 1)
+        self._resumed = tree
+
+    def _restore(self, tree: Mapping[str, Any]) -> None:
+        moments, units, sample = (tree.get(name) for name in ("moments", "units", "sample"))
+        if not isinstance(moments, Mapping) or not isinstance(sample, Mapping):
+            raise UnfitError("it has no state")
+        self.inputs, self._labelled, self._correct = (
+            whole_in(tree, name) for name in ("inputs", "labelled", "correct")
+        )
+        self._moments = Moments.restored(moments, len(self._moments.count))
+        if self._units is not None:
+            with runtime.on_device(self._runner.jax_device):
+                self._units.restore(units)
+        self._sampler.restore(Sample.restored(sample, self._traces, self._traced_channels()))
+        kinds = len(self._explained)
+        self._explained = array_in(tree, "explained", np.int64, kinds)
+        shapes = [one.shape for one in self._sums.values()]
+        sums = arrays_in(tree, "sums", np.float64, shapes)
+        self._sums = dict(zip(self._sums, sums, strict=True))
+        self._remarks = [str(one) for one in list_in(tree, "remarks")]
+        if self._remarks:
+            # The one thing to remark is that relevance could not be computed.
+            self._explainer = None
 
     def profile(
         self,

@@ -7,10 +7,14 @@ give the same counts and extrema as one pass, and the same mean and variance but
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from cleanai_onnx.container import array_in
 
 __all__ = ["Moments"]
 
@@ -82,6 +86,27 @@ class Moments:
             np.fmax(self.high, other.high),
             mean,
             squares,
+        )
+
+    def stored(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays by name, for `restored`."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @staticmethod
+    def restored(tree: Mapping[str, Any], neurons: int) -> Moments:
+        """Return the moments of so many neurons that `stored` took apart.
+
+        Raises
+        ------
+        UnfitError
+            If the tree is not of such moments.
+        """
+        return Moments(
+            array_in(tree, "count", np.int64, neurons),
+            array_in(tree, "low", np.float32, neurons),
+            array_in(tree, "high", np.float32, neurons),
+            array_in(tree, "mean", np.float64, neurons),
+            array_in(tree, "squares", np.float64, neurons),
         )
 
     @property

@@ -171,8 +171,6 @@ def learnt_from(profile: Profile) -> Learnt:
             f"Clusters and surprise are of a uniform sample of {len(sample):,} of {facts.images:,} "
             "training images (--traces)."
         )
-    known = facts.labelled > 0 and facts.relevance_of == "correct"
-    every_class = sample.labels if known else sample.classes
     relevance = []
     for layer, columns in zip(profile.layers, channel_columns(profile.layers), strict=True):
         if profile.relevance is not None and layer.name in facts.traced:
@@ -185,8 +183,6 @@ def learnt_from(profile: Profile) -> Learnt:
                     traces=sample.traces[layer.name][chosen],
                     by_class=None if facts.classes is None else profile.relevance.sums[layer.name],
                     trace_classes=None if facts.classes is None else sample.classes[chosen],
-                    every_trace=sample.traces[layer.name],
-                    every_class=every_class,
                 )
             )
     why = "; ".join(remark.rstrip(".") for remark in facts.remarks if "relevance" in remark)

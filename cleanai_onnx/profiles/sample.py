@@ -12,9 +12,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from cleanai_onnx.container import array_in, arrays_in
 
 __all__ = ["UNLABELLED", "Sample", "Sampler", "image_keys"]
 
@@ -68,6 +71,35 @@ class Sample:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def stored(self) -> dict[str, Any]:
+        """Return the arrays by name, for `restored`."""
+        return {
+            "keys": self.keys,
+            "classes": self.classes,
+            "labels": self.labels,
+            "traces": list(self.traces.values()),
+        }
+
+    @staticmethod
+    def restored(tree: Mapping[str, Any], capacity: int, channels: Mapping[str, int]) -> Sample:
+        """Return the sample of such layers that `stored` took apart.
+
+        Raises
+        ------
+        UnfitError
+            If the tree is not of such a sample.
+        """
+        keys = array_in(tree, "keys", np.uint64, None)
+        shapes = [(len(keys), count) for count in channels.values()]
+        traces = arrays_in(tree, "traces", np.float32, shapes)
+        return Sample(
+            capacity,
+            keys,
+            array_in(tree, "classes", np.int64, len(keys)),
+            array_in(tree, "labels", np.int64, len(keys)),
+            dict(zip(channels, traces, strict=True)),
+        )
+
     def merged(self, *others: Sample) -> Sample:
         """Return the sample of all together, in the order of the keys."""
         return joined(self.capacity, (self, *others))
@@ -111,6 +143,10 @@ class Sampler:
         self._rows += len(keys)
         if self._rows > 2 * self._capacity:
             self.sample()
+
+    def restore(self, sample: Sample) -> None:
+        """Go on from what `sample` returned."""
+        self._parts, self._rows = [sample], len(sample)
 
     def sample(self) -> Sample:
         """Return the sample of what was offered so far."""

@@ -29,7 +29,14 @@ from cleanai_onnx.relevance.targets import Target, class_indices, start_relevanc
 from cleanai_onnx.relevance.values import Recorder, values_from
 from cleanai_onnx.relevance.walk import Walked, walk
 from cleanai_onnx.relevance.weights import prepared_weights
-from cleanai_onnx.runtime.compilation import compiled
+from cleanai_onnx.runtime.compilation import compiled, double_precision
+from cleanai_onnx.runtime.programs import (
+    find_program,
+    is_kept,
+    keep_program,
+    named_anew,
+    program_key,
+)
 
 __all__ = ["Explainer", "Forward", "Precision"]
 
@@ -121,6 +128,15 @@ class Explainer:
         self._device: runtime.Device = device
         self._threads = threads
         self.accounts = account_stabilisers
+        self._identity: tuple[Any, ...] | None = None
+        plain = all(isinstance(x, bool | int | float | None) for x in parameters.values())
+        if isinstance(composite, str) and plain:
+            # What a walk depends on; rules of one's own are functions, which have no name.
+            self._identity = (
+                *("walk", self.model.sha256, composite, sorted(parameters.items())),
+                *(self.image_input.name, sorted(self._input_values.items()), output, layers),
+                *(fallback, self._forward, precision, account_stabilisers),
+            )
         self._ready: dict[tuple[tuple[int, ...], bool], _Ready] = {}
 
     def _batch_size(self, wanted: int | None) -> int:
@@ -177,6 +193,21 @@ class Explainer:
                 parts.append(self._one_batch(ready, batch[rows], targets[rows]))
         return _gathered(parts, ready, self)
 
+    def is_kept(self, item: tuple[int, ...]) -> bool:
+        """Say whether the way back for images ``(N, *item)`` was compiled and kept before."""
+        return is_kept(self._key(tuple(item), whole=False))
+
+    def prepare(self, item: tuple[int, ...]) -> None:
+        """Do for images ``(N, *item)`` what `explain` would do before it explains the first.
+
+        Raises
+        ------
+        ModelError
+            If the model cannot be explained, or memory does not suffice.
+        """
+        with self._in_precision():
+            self._prepare(tuple(item), whole=False)
+
     def _check(self, batch: Array) -> None:
         shape = self.image_input.shape
         fits = batch.ndim == len(shape) and all(
@@ -197,7 +228,7 @@ class Explainer:
 
     def _in_precision(self) -> contextlib.AbstractContextManager[Any]:
         if self._precision == "float64":
-            return jax.enable_x64(True)
+            return double_precision()
         return contextlib.nullcontext()
 
     def _prepare(self, item: tuple[int, ...], *, whole: bool) -> _Ready:
@@ -243,15 +274,22 @@ class Explainer:
                 accounts=self.accounts,
             )
 
-        recorder = Recorder(network)
-        targets = jax.ShapeDtypeStruct(shape[:1], jnp.int32)
-        jax.eval_shape(lambda w, t: back({}, w, t, recorder), prepared, targets)
-        check_walk(network, recorder.names, prepared, self.batch_size)
+        walk_back: Callable[..., Walked]
+        key = self._key(item, whole=whole)
+        found = find_program(key)
+        if found is None:
+            recorder = Recorder(network)
+            targets = jax.ShapeDtypeStruct(shape[:1], jnp.int32)
+            jax.eval_shape(lambda w, t: back({}, w, t, recorder), prepared, targets)
+            names = tuple(recorder.names)
+        else:
+            names = found.facts
+        check_walk(network, names, prepared, self.batch_size)
         activations = activations_from(
             self.model,
             self.image_input,
             network,
-            tuple(recorder.names),
+            names,
             shape,
             feeds,
             forward=self._forward,
@@ -264,11 +302,24 @@ class Explainer:
 
         device = activations.device
         prepared = jax.device_put(prepared, device)
-        lowered = compiled(explain, device.platform).lower(activations.given, prepared, targets)
-        ready = _Ready(network, plan, prepared, activations, lowered.compile(), layers)
+        if found is None:
+            jitted = compiled(named_anew(explain) if key else explain, device.platform)
+            program = jitted.lower(activations.given, prepared, targets).compile()
+            if device.platform == "cpu":
+                keep_program(key, program, names)
+            walk_back = program
+        else:
+            walk_back = found.program
+        ready = _Ready(network, plan, prepared, activations, walk_back, layers)
         activations.finish()
         self.model = replace(self.model, data=None)  # only the first session is worth its memory
         return ready
+
+    def _key(self, item: tuple[int, ...], *, whole: bool) -> str | None:
+        """Return the name by which a compiled walk is kept; None where it is not."""
+        if self._identity is None or jax.default_backend() != "cpu":
+            return None
+        return program_key("cpu", *self._identity, self.batch_size, item, whole)
 
     def _layer_names(self, network: Network, shape: tuple[int, ...]) -> tuple[str, ...]:
         if self._layers is None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.exploration.record import Exploration, SeedOutcome
@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["Journal", "headline", "model_rows", "show", "write_json", "write_table"]
 
 NAME = "exploration.jsonl"
+_WHAT = {
+    "version": "the version of cleanai-onnx",
+    "models": "the model (SHA-256)",
+    "images": "the images (a hash of their contents and names)",
+    "images_found": "the number of images",
+    "profile": "what --profile has learnt (SHA-256)",
+    "input_name": "--input",
+    "input_values": "--input-value",
+}
+"""What a user calls a setting; the others are options of the same name."""
 
 
 class Journal:
@@ -37,44 +47,82 @@ class Journal:
     folder
         Where it lies.
     settings
-        What the search depends on. A journal that is there with the same goes on.
+        What the search depends on, but for the images. A journal that is there with the same goes
+        on.
 
     Raises
     ------
     UsageError
-        If there is one of another exploration.
+        If there is one of another exploration; the sentence names the difference.
     OutputError
         If it cannot be written, now or later.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
         self.path = folder / NAME
-        head = json.dumps({"exploration": settings}, sort_keys=True)
+        # As it is read again: tuples are lists there.
+        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if self.path.exists():
-                self._check(head)
+            self._kept = self._head() if self.path.exists() else None
+            if self._kept is not None:
+                self._require_same(self._kept["exploration"], self._settings)
             self._stream = self.path.open("a", encoding="utf-8", newline="\n")
-            if not self._stream.tell():
-                self._line(head)
         except (OSError, ValueError) as error:
             raise explained(self.path, error) from error
 
-    def _check(self, head: str) -> None:
-        """Refuse a journal of other settings, and cut off a line that was not finished."""
+    def start(self, images: str) -> None:
+        """Say of which images it is, by a hash, before the first seed.
+
+        Raises
+        ------
+        UsageError
+            If it is of other images.
+        """
+        if self._kept is not None:
+            self._require_same({"images": self._kept["images"]}, {"images": images})
+            return
+        self._kept = {"exploration": self._settings, "images": images}
+        try:
+            self._line(json.dumps(self._kept, sort_keys=True))
+        except OSError as error:
+            raise explained(self.path, error) from error
+
+    def _head(self) -> dict[str, Any] | None:
+        """Return what the first line says, after cutting off a line that was not finished."""
         whole = 0
         with self.path.open("rb") as stream:
             first = stream.readline()
-            if first.endswith(b"\n") and first.decode("utf-8", "replace")[:-1] != head:
-                raise UsageError(
-                    f"{printable(str(self.path), 300)} is of an exploration with other models, "
-                    "images or settings: choose another folder with --output, or remove that one."
-                )
             stream.seek(0)
             for line in stream:
                 whole += len(line) if line.endswith(b"\n") else 0
+        if not whole:
+            head = None
+        else:
+            try:
+                head = json.loads(first)
+                if not isinstance(head["exploration"], dict) or not isinstance(head["images"], str):
+                    raise TypeError
+            except (ValueError, TypeError, KeyError, RecursionError):
+                raise UsageError(
+                    f"{printable(str(self.path), 300)} does not begin as the journal of an "
+                    "exploration of this version: choose another folder with --output, or remove "
+                    "that file and start again."
+                ) from None
         with self.path.open("r+b") as stream:
             stream.truncate(whole)
+        return head
+
+    def _require_same(self, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        before, here = dict(_named(kept)), dict(_named(now))
+        for what in {**before, **here}:
+            old, new = before.get(what, "not set"), here.get(what, "not set")
+            if old != new:
+                raise UsageError(
+                    f"the exploration in {printable(str(self.path.parent), 300)} cannot go on: "
+                    f"{what} is {printable(old, 80)} there and {printable(new, 80)} here; choose "
+                    "another folder with --output, or remove that one."
+                )
 
     def _line(self, text: str) -> None:
         self._stream.write(text + "\n")
@@ -115,6 +163,26 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+
+
+def _named(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a user calls each setting, and its value as text."""
+    for key, value in settings.items():
+        if key == "preprocessing":
+            for number, each in enumerate(value, 1):
+                of = f" of model {number}" if len(value) > 1 else ""
+                for name, text in each.items():
+                    yield f"preprocessing: {name}{of}", text
+            continue
+        what = _WHAT.get(key, "--" + key.replace("_", "-"))
+        if key == "models":
+            yield "the number of models", str(len(value))
+            for number, text in enumerate(value, 1):
+                yield (f"{what} {number}" if len(value) > 1 else what), text
+        elif isinstance(value, list):
+            yield what, ", ".join(map(str, value))
+        else:
+            yield what, "not set" if value is None else str(value)
 
 
 def write_table(path: Path, exploration: Exploration, journal: Journal) -> None:

@@ -154,10 +154,11 @@ def render(result: Result) -> bytes:
     return dumps(result).encode("utf-8")
 
 
-def schema(of: Literal["result", "comparison"] = "result") -> dict[str, Any]:
+def schema(of: Literal["result", "comparison", "exploration"] = "result") -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a stored form.
 
-    ``comparison`` is what the commands ``diff`` and ``compare`` write.
+    ``comparison`` is what the commands ``diff`` and ``compare`` write, ``exploration`` what
+    ``explore`` does.
     """
     text = files("cleanai_onnx.report").joinpath(f"{of}.schema.json").read_text(encoding="utf-8")
     return cast(dict[str, Any], json.loads(text))

@@ -1,15 +1,16 @@
-"""Functions compiled by JAX with the compiler options that this project wants."""
+"""Functions compiled by JAX with the options and the precision that this project wants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import jax
 
-__all__ = ["compiled", "compiler_options", "current_platform"]
+__all__ = ["compiled", "compiler_options", "current_platform", "double_precision"]
 
 _REDUCTIONS = ("xla_cpu_experimental_ynn_fusion_type", "")
 """jaxlib 0.10's CPU back end hands reductions to a fusion library that is slower here."""
@@ -82,3 +83,15 @@ def compiled(
     return jax.jit(
         function, compiler_options=compiler_options(platform, wide=wide, alone=alone), **options
     )
+
+
+def double_precision() -> AbstractContextManager[Any]:
+    """Return a context in which JAX has 64-bit types; outside of it nothing changes."""
+    import jax
+
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)
+    # Before JAX 0.8.
+    from jax import experimental
+
+    return experimental.enable_x64()  # type: ignore[attr-defined]

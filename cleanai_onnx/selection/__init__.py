@@ -5,8 +5,8 @@ number, whatever a metric makes of it (a section of a channel's range, a corner 
 """
 
 from cleanai_onnx.selection.greedy import Ranking
-from cleanai_onnx.selection.record import Added, CoverRecord
+from cleanai_onnx.selection.record import Added, CoverRecord, Packed
 from cleanai_onnx.selection.subset import Subset, smallest_subset
 from cleanai_onnx.selection.text import TextRecord
 
-__all__ = ["Added", "CoverRecord", "Ranking", "Subset", "TextRecord", "smallest_subset"]
+__all__ = ["Added", "CoverRecord", "Packed", "Ranking", "Subset", "TextRecord", "smallest_subset"]

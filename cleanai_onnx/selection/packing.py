@@ -15,7 +15,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LARGEST_ITEM", "Form", "pack", "unpack"]
+from cleanai_onnx.container import UnfitError
+
+__all__ = ["LARGEST_ITEM", "Form", "pack", "packed_length", "unpack", "unpack_stored"]
 
 LARGEST_ITEM = 2**32 - 1
 _BLOCK_BITS = 16
@@ -31,21 +33,22 @@ class Form(IntEnum):
 
 def pack(items: NDArray[np.int64], size: int) -> tuple[Form, bytes]:
     """Write ascending, distinct `items` below `size` in the form that is the smallest for them."""
-    blocks = _blocks(size)
-    lengths = {
-        Form.WORDS: 4 * len(items),
-        Form.BLOCKS: 4 * blocks + 2 * len(items),
-        Form.BITS: (size + 7) // 8,
-    }
-    form = min(lengths, key=lengths.__getitem__)
+    form = min(Form, key=lambda form: packed_length(form, len(items), size))
     if form is Form.WORDS:
         return form, items.astype(np.uint32).tobytes()
     if form is Form.BLOCKS:
-        counts = np.bincount(items >> _BLOCK_BITS, minlength=blocks).astype(np.uint32)
+        counts = np.bincount(items >> _BLOCK_BITS, minlength=_blocks(size)).astype(np.uint32)
         return form, counts.tobytes() + items.astype(np.uint16).tobytes()
     covered = np.zeros(size, np.bool_)
     covered[items] = True
     return form, np.packbits(covered).tobytes()
+
+
+def packed_length(form: Form, count: int, size: int) -> int:
+    """Return how many bytes `count` items below `size` take in a form."""
+    if form is Form.WORDS:
+        return 4 * count
+    return 4 * _blocks(size) + 2 * count if form is Form.BLOCKS else (size + 7) // 8
 
 
 def unpack(form: Form, content: bytes, size: int) -> NDArray[np.int64]:
@@ -59,6 +62,23 @@ def unpack(form: Form, content: bytes, size: int) -> NDArray[np.int64]:
         items += np.frombuffer(content, np.uint16, offset=counts.nbytes)
         return items
     return np.flatnonzero(np.unpackbits(np.frombuffer(content, np.uint8), count=size))
+
+
+def unpack_stored(form: Form, count: int, content: bytes, size: int) -> NDArray[np.int64]:
+    """Read `count` items that lay in a file, which may hold anything.
+
+    Raises
+    ------
+    UnfitError
+        If they are not ascending, distinct items below `size`, or another number of them.
+    """
+    if form is Form.BLOCKS and np.frombuffer(content, np.uint32, _blocks(size)).sum() != count:
+        raise UnfitError("what an image covers has another number of items than it says")
+    items = unpack(form, content, size)
+    ascending = (items[1:] > items[:-1]).all()
+    if len(items) != count or not ascending or (count and items[-1] >= size):
+        raise UnfitError("what an image covers is no set of the items that there are")
+    return items
 
 
 def _blocks(size: int) -> int:

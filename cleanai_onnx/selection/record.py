@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cleanai_onnx.container import UnfitError
 from cleanai_onnx.selection.bitset import BitSet
-from cleanai_onnx.selection.packing import LARGEST_ITEM, Form, pack, unpack
+from cleanai_onnx.selection.packing import (
+    LARGEST_ITEM,
+    Form,
+    pack,
+    packed_length,
+    unpack,
+    unpack_stored,
+)
 from cleanai_onnx.selection.scratch import scratch_file, write_all
 
-__all__ = ["Added", "CoverRecord"]
+__all__ = ["SIZES", "Added", "CoverRecord", "Packed"]
 
 NOTHING = -1
 """In a matrix of items: the image covers nothing there."""
+SIZES = np.dtype([("form", np.uint8), ("count", np.uint32)])
+"""What is kept of each set beside its content."""
+
+
+class Packed(NamedTuple):
+    """A set as `pack` wrote it, and how many items it has."""
+
+    form: Form
+    size: int
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -55,6 +74,8 @@ class CoverRecord:
     folder
         Where the temporary file lies; by default where the system keeps such files, which the
         environment variable TMPDIR names.
+    opener
+        Opens two files instead, by name, which the caller keeps: `restore` goes on from them.
 
     Raises
     ------
@@ -71,6 +92,7 @@ class CoverRecord:
         categories: Mapping[str, range] | None = None,
         *,
         folder: str | Path | None = None,
+        opener: Callable[[str], IO[bytes]] | None = None,
     ) -> None:
         if not 0 <= items <= LARGEST_ITEM + 1:
             raise ValueError(f"the number of items is {items}; give one from 0 to 2**32")
@@ -86,7 +108,8 @@ class CoverRecord:
         self._forms = array("B")
         self._counts = array("q")
         self._ends = array("q")
-        self._file = scratch_file(folder)
+        self._file = scratch_file(folder) if opener is None else opener("covers")
+        self._sizes = None if opener is None else opener("cover_sizes")
 
     def append(
         self,
@@ -117,20 +140,63 @@ class CoverRecord:
         self._file.seek(self.stored_bytes)
         content = b"".join(content for _, content in packed)
         write_all(self._file, memoryview(content), self.folder)
+        if self._sizes is not None:
+            sizes = [(form, len(items)) for items, (form, _) in zip(batch, packed, strict=True)]
+            self._sizes.seek(len(self) * SIZES.itemsize)
+            rows = np.array(sizes, SIZES).tobytes()
+            write_all(self._sizes, memoryview(rows), self.folder)
         total = np.zeros(len(batch), np.int64)
         by_category = np.zeros((len(batch), len(self._bounds)), np.int64)
         for row, (items, (form, stored)) in enumerate(zip(batch, packed, strict=True)):
-            new = self._covered.add(items)
-            total[row] = len(new)
-            if self._bounds:
-                ends = np.searchsorted(new, self._bounds)
-                by_category[row] = ends[:, 1] - ends[:, 0]
-            self._forms.append(form)
-            self._counts.append(len(items))
-            self._ends.append(self.stored_bytes + len(stored))
-        self._covered_count += int(total.sum())
-        self._covered_by_category += by_category.sum(axis=0)
+            total[row], by_category[row] = self._cover(items)
+            self._place(form, len(items), len(stored))
         return Added(total, by_category)
+
+    def _cover(self, items: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
+        """Count what an image covers that none before it did: in all, and of each category."""
+        new = self._covered.add(items)
+        by_category = np.zeros(len(self._bounds), np.int64)
+        if self._bounds:
+            ends = np.searchsorted(new, self._bounds)
+            by_category = ends[:, 1] - ends[:, 0]
+        self._covered_count += len(new)
+        self._covered_by_category += by_category
+        return len(new), by_category
+
+    def _place(self, form: int, count: int, length: int) -> None:
+        self._forms.append(form)
+        self._counts.append(count)
+        self._ends.append(self.stored_bytes + length)
+
+    def flush(self) -> None:
+        """Wait until the disk has what an `opener` keeps."""
+        assert self._sizes is not None
+        for file in (self._file, self._sizes):
+            os.fsync(file.fileno())
+
+    def restore(self, images: int) -> None:
+        """Take up the first so many `images` that the kept files hold; none was appended yet.
+
+        Raises
+        ------
+        UnfitError
+            If the files are shorter, or hold something else.
+        """
+        assert self._sizes is not None and not len(self)
+        length = images * SIZES.itemsize
+        if self._sizes.seek(0, os.SEEK_END) < length:
+            raise UnfitError("its file of cover_sizes is too short")
+        self._sizes.truncate(length)
+        self._sizes.seek(0)
+        for form, count in np.frombuffer(_read(self._sizes, length), SIZES).tolist():
+            if form not in tuple(Form):
+                raise UnfitError("what an image covers is written in an unknown form")
+            self._place(form, count, packed_length(Form(form), count, self.items))
+        if self._file.seek(0, os.SEEK_END) < self.stored_bytes:
+            raise UnfitError("its file of covers is too short")
+        self._file.truncate(self.stored_bytes)
+        for packed in self.packed():
+            self._cover(unpack_stored(*packed, self.items))
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -160,17 +226,27 @@ class CoverRecord:
         """Return the items that an image covers: int64, ascending, distinct."""
         if not 0 <= image < len(self):
             raise IndexError(f"image {image} of a record of {len(self)} images")
+        form, _, content = self._packed(image)
+        return unpack(form, content, self.items)
+
+    def packed(self) -> Iterator[Packed]:
+        """Yield what each image covers as it lies in the file."""
+        return (self._packed(image) for image in range(len(self)))
+
+    def _packed(self, image: int) -> Packed:
         start = self._ends[image - 1] if image else 0
         self._file.seek(start)
-        content = self._file.read(self._ends[image] - start)
-        return unpack(Form(self._forms[image]), content, self.items)
+        content = _read(self._file, self._ends[image] - start)
+        return Packed(Form(self._forms[image]), self._counts[image], content)
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         return (self[image] for image in range(len(self)))
 
     def close(self) -> None:
-        """Remove the file; what was counted stays, the sets cannot be read any more."""
+        """Close the files; what was counted stays, the sets cannot be read any more."""
         self._file.close()
+        if self._sizes is not None:
+            self._sizes.close()
 
     def __enter__(self) -> Self:
         return self
@@ -212,6 +288,15 @@ class CoverRecord:
             wrong = items[0] if items[0] < 0 else items[-1]
             raise ValueError(f"an image covers item {wrong}; the {self.items} items begin at 0")
         return items
+
+
+def _read(file: IO[bytes], size: int) -> bytes:
+    pieces = []
+    # An unbuffered file may give a part.
+    while size and (piece := file.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def _flat_integers(items: NDArray[Any]) -> NDArray[np.int64]:

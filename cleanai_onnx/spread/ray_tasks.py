@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cleanai_onnx.errors import UsageError, harmless
+from cleanai_onnx.spread.ray_cluster import Cluster
 from cleanai_onnx.spread.shard import Job, attempt
-from cleanai_onnx.spread.spreading import Outcome, explained
-from cleanai_onnx.states import storage
+from cleanai_onnx.spread.spreading import Outcome, outcome_of
 
 __all__ = ["RayTasks"]
-
-REACHED_IN = 20
-"""Seconds in which a cluster must answer."""
 
 
 class RayTasks:
@@ -52,86 +46,43 @@ class RayTasks:
                 "--engine ray needs Ray: pip install 'cleanai-onnx[ray]'.", slug="package-missing"
             ) from None
         self._ray = ray
-        self._own = not ray.is_initialized()
-        if self._own:
-            _join(ray, address, workers)
+        self._cluster = Cluster(ray, address, workers)
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
         self.workers = workers or gpus or max(1, int(resources.get("CPU", 1)))
         # With a GPU it is the GPU that there is one of for each task.
         needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
-        self._task = ray.remote(max_retries=0, **needs)(_measured)
-        self._running: set[Any] = set()
+        self._task = ray.remote(max_retries=0, **needs)(_done)
 
     def attempt(self, job: Job, report: Callable[[int], None]) -> Outcome | str:
         """Let a task do a job; see `Engine`."""
-        profile = None if job.profile is None else job.profile.read_bytes()
-        reference = self._task.remote(job, profile)
-        self._running.add(reference)
+        enclosed = None if job.enclosed is None else job.enclosed.read_bytes()
         try:
-            state, problem = self._ray.get(reference)
+            product, message = self._cluster.result_of(lambda: self._task.remote(job, enclosed))
         except self._ray.exceptions.RayTaskError as error:
             raise error.as_instanceof_cause() from None
         except self._ray.exceptions.RayError as error:
             # The process died, or its machine left.
             return harmless(f"{type(error).__name__}: {' '.join(str(error).split())}")[:200]
-        finally:
-            self._running.discard(reference)
         report(job.last - job.first)
-        if problem is not None:
-            return explained(problem)
-        job.state.write_bytes(state)
-        return Outcome(storage.load(job.state))
+        outcome = outcome_of(message)
+        if outcome.usable:
+            job.product.write_bytes(product)
+        return outcome
 
     def stop(self) -> None:
         """Cancel what runs, and end what was started here."""
-        for reference in tuple(self._running):
-            self._ray.cancel(reference, force=True)
-        if self._own:
-            self._ray.shutdown()
+        self._cluster.stop()
 
 
-def _join(ray: Any, address: str | None, workers: int | None) -> None:
-    """Join a cluster, or start one on this machine with room for so many workers."""
-    own: dict[str, Any] = {}
-    if address is None:
-        own["include_dashboard"] = False
-        if workers is not None:
-            own["num_cpus"] = max(workers, os.cpu_count() or 1)
-    # Ray takes this signal over, and would let an interrupted run end as a failed one.
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        _reach(address)
-        ray.init(address=address or "local", log_to_driver=False, logging_level=40, **own)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        text = harmless(" ".join(str(error).split()))[:200]
-        raise UsageError(
-            f"the Ray cluster cannot be joined: {text}; look at --ray-address.", slug="workers"
-        ) from error
-    finally:
-        with suppress(ValueError):  # not the main thread
-            signal.signal(signal.SIGTERM, before)
-
-
-def _reach(address: str | None) -> None:
-    """Fail where nobody answers at ``host:port``: Ray would ask again and again."""
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_IN).close()
-
-
-def _measured(job: Job, profile: bytes | None) -> tuple[bytes, Mapping[str, Any] | None]:
-    """Do a job on whatever machine this is; return the state, or what is wrong with the job."""
+def _done(job: Job, enclosed: bytes | None) -> tuple[bytes, Mapping[str, Any]]:
+    """Do a job on whatever machine this is; return its product, and what `attempt` says."""
     with tempfile.TemporaryDirectory(prefix="cleanai-onnx-") as name:
         folder = Path(name)
-        known = folder / "profile"
-        if profile is not None:
-            known.write_bytes(profile)
-        here = replace(
-            job,
-            folder=folder,
-            state=folder / "state",
-            profile=None if profile is None else known,
-        )
-        problem = attempt(here, lambda _: None)
-        return (here.state.read_bytes() if problem is None else b""), problem
+        letter = None
+        if enclosed is not None:
+            letter = folder / "enclosed"
+            letter.write_bytes(enclosed)
+        here = replace(job, folder=folder, product=folder / "product", enclosed=letter)
+        message = attempt(here, lambda _: None)
+        return (here.product.read_bytes() if message.get("usable") else b""), message

@@ -1,8 +1,8 @@
-"""A part of a suite, measured by a process of its own: a job comes in, a state file goes out.
+"""A part of a suite, worked on by a process of its own: a job comes in, a file goes out.
 
 ``python -m cleanai_onnx.spread.shard`` reads a job from standard input and writes lines of JSON to
-standard output: how many images are done, or why it ended. It ends with its parent, however that
-ends.
+standard output: how many images are done, and at last which were skipped, or why it ended. It ends
+with its parent, however that ends.
 """
 
 from __future__ import annotations
@@ -10,28 +10,47 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cleanai_onnx import inputs
-from cleanai_onnx.errors import CleanAIError, ImageError, ModelError, UsageError
-from cleanai_onnx.measuring.analyzer import Analyzer
-from cleanai_onnx.measuring.feeding import feed, resolve, thumbnail_if_any
-from cleanai_onnx.profiles import load as load_profile
-from cleanai_onnx.result import ImageFacts
-from cleanai_onnx.states.images import scratch
-from cleanai_onnx.states.storage import save
+from cleanai_onnx.errors import CleanAIError, ImageError, ModelError, UsageError, harmless
+from cleanai_onnx.measuring.feeding import Progress
+from cleanai_onnx.result import SkippedImage
 
-__all__ = ["ERRORS", "Job", "attempt", "main"]
+if TYPE_CHECKING:
+    from cleanai_onnx.graph import ModelProto
+
+__all__ = ["ERRORS", "Job", "Work", "attempt", "loadable", "main"]
 
 ERRORS = {kind.__name__: kind for kind in (ImageError, ModelError, UsageError, CleanAIError)}
 """What may be wrong with a job, whoever does it: another try would bring nothing."""
+
+
+class Work(Protocol):
+    """What is done with each part of a suite. It is pickled, with what it has to know."""
+
+    def do(self, job: Job, suite: inputs.Suite, progress: Progress) -> tuple[SkippedImage, ...]:
+        """Work on the images of a job, and write its product.
+
+        Parameters
+        ----------
+        job
+        suite
+            The whole one.
+        progress
+            See `cleanai_onnx.analyze`.
+
+        Returns
+        -------
+        tuple of SkippedImage
+            Those of the job that could not be used.
+        """
 
 
 @dataclass(frozen=True)
@@ -40,32 +59,31 @@ class Job:
 
     Attributes
     ----------
+    work
+        What it does with its images.
     model
         A path, or the bytes of the model.
     images, limit, seed
         The whole suite; see `cleanai_onnx.analyze`.
     first, last
-        Measure the images from `first` to before `last`.
+        Work on the images from `first` to before `last`.
     found
         How many images the suite has, so that it is known if that has changed.
     becoming
         How images become inputs.
     running
         Arguments of `Analyzer` that say how the model is run.
-    measuring
-        Those that say what is measured.
-    pair
-        Positions in the suite; None for an image that is not in it.
-    profile
-        A file.
     strict
         Whether an image that cannot be used is an error.
     folder
-        For the scratch files.
-    state
+        For scratch files.
+    product
         The file to write.
+    enclosed
+        A file that goes with the job, also to another machine.
     """
 
+    work: Work
     model: str | Path | bytes
     images: Any
     limit: int | None
@@ -75,108 +93,59 @@ class Job:
     found: int
     becoming: Mapping[str, Any]
     running: Mapping[str, Any]
-    measuring: Mapping[str, Any]
-    pair: tuple[int | None, int | None] | None
-    profile: Path | None
     strict: bool
     folder: Path
-    state: Path
+    product: Path
+    enclosed: Path | None = None
 
 
-def measure(job: Job, say: Callable[[Mapping[str, Any]], None]) -> None:
-    """Measure a shard and write its state."""
-    suite = inputs.discover(job.images, job.limit, job.seed)
-    if len(suite) != job.found:
-        raise ImageError("images came or went while the suite was measured: start again.")
-    shard = suite.shard(job.first, job.last)
-    pair = None
-    if job.pair is not None:
-        one, other = (
-            index - job.first if index is not None and job.first <= index < job.last else None
-            for index in job.pair
-        )
-        pair = one, other
-    analyzer = Analyzer(
-        job.model,
-        pair=pair,
-        profile=None if job.profile is None else load_profile(job.profile),
-        keep=scratch(job.folder),
-        **job.running,
-        **job.measuring,
-    )
-    resolved = resolve(
-        analyzer.image_input,
-        analyzer.model.metadata,
-        job.model,
-        suite,
-        **job.becoming,
-    )
-    before = suite.shard(0, job.first)
-    analyzer.follow(lambda: _first_batches(analyzer, before, resolved.preprocessing))
-    skipped = feed(
-        analyzer,
-        shard,
-        resolved.preprocessing,
-        strict=job.strict,
-        manifest=inputs.Manifest(),
-        progress=lambda _: lambda done: say({"done": done}),
-    )
-    result = analyzer.result(
-        images=ImageFacts(suite.source, suite.found, analyzer.inputs, skipped),
-        preprocessing=resolved.fields,
-        notes=resolved.notes,
-        thumbnail=lambda index: thumbnail_if_any(shard, index),
-    )
-    names = () if job.pair is None else tuple(map(str, job.pair))
-    save(analyzer.part(result, positions=len(shard), root=suite.folder, pair=names), job.state)
+def loadable(model: str | Path | bytes | ModelProto) -> str | Path | bytes:
+    """Return what a model can be loaded from in another process."""
+    if isinstance(model, str | Path | bytes):
+        return model
+    content: bytes = model.SerializeToString()
+    return content
 
 
-def attempt(job: Job, say: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any] | None:
-    """Measure a shard; return what is wrong with the job where something is."""
+def attempt(job: Job, say: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
+    """Do a job; return which images it skipped, or what is wrong with it."""
     try:
-        measure(job, say)
+        suite = inputs.discover(job.images, job.limit, job.seed)
+        if len(suite) != job.found:
+            raise ImageError("images came or went while the suite was read: start again.")
+        skipped = job.work.do(job, suite, lambda _: lambda done: say({"done": done}))
+        return {"skipped": [[one.path, one.reason] for one in skipped], "usable": True}
     except inputs.NoneUsableError as error:
-        skipped = [[one.path, one.reason] for one in error.skipped]
-        return {"error": "ImageError", "text": str(error), "slug": error.slug, "skipped": skipped}
+        return {"skipped": [[one.path, one.reason] for one in error.skipped], "usable": False}
     except CleanAIError as error:
         kind = next(name for name, kind in ERRORS.items() if isinstance(error, kind))
         return {"error": kind, "text": str(error), "slug": error.slug}
-    return None
-
-
-def _first_batches(
-    analyzer: Analyzer,
-    suite: inputs.Suite,
-    preprocessing: inputs.Preprocessing | inputs.Unchanged,
-) -> Iterator[np.ndarray]:
-    """Yield as many of the images before a shard as set the bounds of `nbc`, or all."""
-    if not len(suite):
-        return
-    try:
-        with inputs.stream(suite, preprocessing, analyzer.batch_size) as batches:
-            for batch in batches:
-                yield batch.data[: batch.valid]
-                if batches.used >= analyzer.parameters.bounds_from:
-                    return
-    except inputs.NoneUsableError:
-        return  # none of them sets any bounds
 
 
 def main() -> int:
     """Do the job on standard input; return 0 if it is done, or was explained."""
+    # Ctrl-C is for the parent too, which then says when this ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What libraries print must not get between the lines of JSON.
     lines = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    # Nobody but the parent, which is this program too, writes to this pipe.
-    job: Job = pickle.load(sys.stdin.buffer)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def say(message: Mapping[str, Any]) -> None:
         print(json.dumps(message), file=lines, flush=True)
 
-    problem = attempt(job, say)
-    if problem is not None:
-        say(problem)
+    try:
+        # Nobody but the parent, which is this program too, writes to this pipe.
+        job: Job = pickle.load(sys.stdin.buffer)
+    except (AttributeError, ImportError) as error:
+        # A function of the user's: all else that a job has is in this package.
+        text = (
+            f"a worker cannot load what it was given ({harmless(str(error))[:200]}): define "
+            "functions in a module that can be imported."
+        )
+        say({"error": "UsageError", "text": text, "slug": "workers"})
+        return 0
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    say(attempt(job, say))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A suite spread over workers: each measures a shard, and their states are merged.
+"""A suite spread over workers: each works on a shard, and their products are what is returned.
 
 A worker that dies is replaced; one that died three times is given up, and its images are missing.
 """
@@ -17,22 +17,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cleanai_onnx.errors import CleanAIError, ImageError, harmless
+from cleanai_onnx.errors import CleanAIError, ImageError, UsageError, harmless
 from cleanai_onnx.result import SkippedImage
 from cleanai_onnx.spread.shard import ERRORS, Job
-from cleanai_onnx.states import storage
-from cleanai_onnx.states.merging import merge
-from cleanai_onnx.states.part import Part
+
+if TYPE_CHECKING:
+    from cleanai_onnx.spread.keeping import KeptShards
 
 __all__ = [
     "Engine",
     "Outcome",
     "Processes",
-    "explained",
-    "measure_spread",
+    "Shard",
+    "Spread",
+    "outcome_of",
     "shards",
+    "spread",
     "threads_of_each",
 ]
 
@@ -55,11 +58,46 @@ def threads_of_each(workers: int) -> int:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a shard: its part; or what was skipped where nothing else was left."""
+    """What became of a shard: whether there is a product, and which images were skipped."""
 
-    part: Part | None
+    usable: bool
     skipped: tuple[SkippedImage, ...] = ()
-    died: bool = False
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard that is done.
+
+    Attributes
+    ----------
+    first, last
+        Its images in the suite: those from `first` to before `last`.
+    product
+        The file that its worker wrote.
+    """
+
+    first: int
+    last: int
+    product: Path
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What became of a suite.
+
+    Attributes
+    ----------
+    shards
+        Those of which images could be used, in the order of the suite.
+    skipped
+        All images that were skipped, in the order of the suite.
+    lost
+        Those among them whose worker died again and again.
+    """
+
+    shards: tuple[Shard, ...]
+    skipped: tuple[SkippedImage, ...]
+    lost: tuple[SkippedImage, ...]
 
 
 class Engine(Protocol):
@@ -89,7 +127,7 @@ class Engine(Protocol):
         """End all workers."""
 
 
-def measure_spread(
+def spread(
     job: Job,
     workers: int,
     engine: Engine,
@@ -97,13 +135,14 @@ def measure_spread(
     names: Callable[[int], str] = str,
     *,
     allow_partial: bool = False,
-) -> tuple[Part, tuple[SkippedImage, ...]]:
-    """Measure a suite with several workers.
+    kept: KeptShards | None = None,
+) -> Spread:
+    """Let several workers do a job.
 
     Parameters
     ----------
     job
-        That of the whole suite; `first`, `last` and `state` are set for each worker.
+        That of the whole suite; `first`, `last` and `product` are set for each worker.
     workers
     engine
     progress
@@ -112,18 +151,15 @@ def measure_spread(
         From positions of images to names.
     allow_partial
         Whether to go on without the images of a worker that died again and again.
-
-    Returns
-    -------
-    part, skipped
-        What was measured, and the images that were skipped, in order.
+    kept
+        Where the products of shards that are done are kept, and how many shards there are then.
 
     Raises
     ------
     CleanAIError
         As a worker says; or if one died three times and `allow_partial` is not set.
     """
-    ranges = shards(job.found, workers)
+    ranges = shards(job.found, workers if kept is None else kept.count)
     done = [0] * len(ranges)
     lock = threading.Lock()
     ended = threading.Event()
@@ -134,14 +170,22 @@ def measure_spread(
             if progress is not None:
                 progress(sum(done))
 
-    def work(number: int) -> Outcome:
+    def product(number: int) -> Path:
+        return job.folder / f"{number}.product"
+
+    def work(number: int) -> Outcome | tuple[SkippedImage, ...]:
         first, last = ranges[number]
-        own = replace(job, first=first, last=last, state=job.folder / f"{number}.state")
+        if kept is not None and (done_before := kept.outcome(number)) is not None:
+            report(number, last - first)
+            return done_before
+        own = replace(job, first=first, last=last, product=product(number))
         for _ in range(ATTEMPTS):
             if ended.is_set():
                 break
             outcome = engine.attempt(own, lambda count: report(number, count))
             if isinstance(outcome, Outcome):
+                if kept is not None and outcome.usable:
+                    kept.keep(number, own)
                 return outcome
             words = outcome
         if not allow_partial:
@@ -150,18 +194,42 @@ def measure_spread(
                 f"({words}): look at these images, or give --allow-partial to go on without them."
             )
         why = f"its worker died {ATTEMPTS} times"
-        lost = tuple(SkippedImage(names(i), why) for i in range(first, last))
-        return Outcome(None, lost, died=True)
+        return tuple(SkippedImage(names(i), why) for i in range(first, last))
 
-    with ThreadPoolExecutor(len(ranges)) as pool:
+    with ThreadPoolExecutor(min(workers, len(ranges))) as pool:
         tasks = [pool.submit(work, number) for number in range(len(ranges))]
         try:
             outcomes = [task.result() for task in tasks]
         except BaseException:
             ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
             engine.stop()
             raise
-    return _together(outcomes, ranges)
+    usable = tuple(
+        Shard(first, last, product(number) if kept is None else kept.path(number))
+        for number, (outcome, (first, last)) in enumerate(zip(outcomes, ranges, strict=True))
+        if isinstance(outcome, Outcome) and outcome.usable
+    )
+    if not usable:
+        raise _nothing_found(outcomes, job.found)
+    return Spread(
+        usable,
+        tuple(one for each in outcomes for one in _skipped(each)),
+        tuple(one for each in outcomes if not isinstance(each, Outcome) for one in each),
+    )
+
+
+def _skipped(outcome: Outcome | tuple[SkippedImage, ...]) -> tuple[SkippedImage, ...]:
+    return outcome.skipped if isinstance(outcome, Outcome) else outcome
+
+
+def _nothing_found(
+    outcomes: Sequence[Outcome | tuple[SkippedImage, ...]], images: int
+) -> ImageError:
+    if not all(isinstance(outcome, Outcome) for outcome in outcomes):
+        return ImageError("no image was used: workers died, and the others had none to use.")
+    first = _skipped(outcomes[0])[0]
+    return ImageError(f"None of the {images:,} images can be used; '{first.path}': {first.reason}.")
 
 
 class Processes:
@@ -172,6 +240,7 @@ class Processes:
 
     def attempt(self, job: Job, report: Callable[[int], None]) -> Outcome | str:
         """Let a process do a job; see `Engine`."""
+        content = _pickled(job)
         with tempfile.TemporaryFile(dir=job.folder) as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cleanai_onnx.spread.shard"],
@@ -184,7 +253,7 @@ class Processes:
                 assert process.stdin is not None and process.stdout is not None
                 # It stays open until the worker ends, so that the worker ends with this process.
                 with process, suppress(BrokenPipeError):
-                    process.stdin.write(pickle.dumps(job))
+                    process.stdin.write(content)
                     process.stdin.flush()
                     outcome = None
                     for line in process.stdout:
@@ -192,14 +261,12 @@ class Processes:
                         if "done" in message:
                             report(message["done"])
                         else:
-                            outcome = explained(message)
+                            outcome = outcome_of(message)
                     process.wait()
             finally:
                 self._running.discard(process)
             if outcome is not None:
                 return outcome
-            if process.returncode == 0:
-                return Outcome(storage.load(job.state))
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - LAST_WORDS))
             lines = errors.read().decode("utf-8", "replace").split("\n")
             words = next((line for line in reversed(lines) if line.strip()), "")
@@ -214,35 +281,21 @@ class Processes:
                 process.kill()
 
 
-def explained(message: Mapping[str, Any]) -> Outcome:
-    """Return what a worker that could not do its job found, or raise why."""
+def _pickled(job: Job) -> bytes:
+    try:
+        return pickle.dumps(job)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        # Only what a user wrote cannot be: a lambda, or a function inside another.
+        raise UsageError(
+            f"a worker cannot be given what it needs ({harmless(str(error))[:200]}): define "
+            "functions in a module that can be imported.",
+            slug="workers",
+        ) from error
+
+
+def outcome_of(message: Mapping[str, Any]) -> Outcome:
+    """Return what a worker says that it found at the end, or raise what is wrong with its job."""
     if "skipped" in message:
         skipped = tuple(SkippedImage(path, reason) for path, reason in message["skipped"])
-        return Outcome(None, skipped)
+        return Outcome(message["usable"], skipped)
     raise ERRORS.get(message["error"], CleanAIError)(message["text"], slug=message["slug"])
-
-
-def _together(
-    outcomes: Sequence[Outcome], ranges: Sequence[tuple[int, int]]
-) -> tuple[Part, tuple[SkippedImage, ...]]:
-    found = [
-        (outcome.part, first)
-        for outcome, (first, _) in zip(outcomes, ranges, strict=True)
-        if outcome.part is not None
-    ]
-    if not found:
-        if any(outcome.died for outcome in outcomes):
-            raise ImageError("no image was measured: workers died, and the others had none to use.")
-        first_skipped = outcomes[0].skipped[0]
-        raise ImageError(
-            f"None of the {ranges[-1][1]:,} images can be used; '{first_skipped.path}': "
-            f"{first_skipped.reason}."
-        )
-    parts = [part for part, _ in found]
-    merged = merge(parts, starts=[*(first for _, first in found), ranges[-1][1]])
-    skipped = tuple(
-        one
-        for outcome in outcomes
-        for one in (outcome.skipped if outcome.part is None else outcome.part.result.images.skipped)
-    )
-    return merged, skipped

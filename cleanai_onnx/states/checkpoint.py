@@ -8,6 +8,7 @@ bound to everything that figures depend on, and refused to a run that differs in
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ FILE = "checkpoint.npz"
 UNFINISHED = "checkpoint.new"
 LOCK = "lock"
 COLUMN = ".column"
+SHARD = ".shard"
 REMEDY = "remove the folder to begin anew"
 _SHARE = 20
 """By default a checkpoint takes at most this part of the time."""
@@ -195,6 +197,38 @@ class Checkpoint:
         self._position, self._since = position, time.monotonic()
         self._cost = self._since - began
 
+    @property
+    def every(self) -> Every:
+        """How often a checkpoint is wanted."""
+        return self._every
+
+    def shard(self, number: int) -> Path:
+        """Return where the state of a shard of the suite lies, if it is kept."""
+        return self._folder / f"{number}{SHARD}"
+
+    def keep_shard(self, number: int, state: Path) -> Path:
+        """Keep a copy of a shard's state, whole or not at all, and return where it lies.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        path = self._folder / UNFINISHED
+        try:
+            with state.open("rb") as source, path.open("wb") as stream:
+                shutil.copyfileobj(source, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            return path.replace(self.shard(number))
+        except OSError as error:
+            raise explained(path, error, "--checkpoint") from error
+
+    def forget_shards(self) -> None:
+        """Remove shards that belong to no checkpoint: an earlier run was done, and killed then."""
+        for path in self._folder.glob(f"*{SHARD}"):
+            path.unlink(missing_ok=True)
+
     @contextmanager
     def explaining(self) -> Iterator[None]:
         """Turn what does not fit, when a run goes on, into an error that says what to do."""
@@ -229,7 +263,7 @@ def _refused(sentence: str) -> UsageError:
 
 
 def _is_ours(name: str) -> bool:
-    return name in (FILE, UNFINISHED, LOCK) or name.endswith(COLUMN)
+    return name in (FILE, UNFINISHED, LOCK) or name.endswith((COLUMN, SHARD))
 
 
 def _skipped(pair: Any) -> SkippedImage:

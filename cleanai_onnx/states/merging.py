@@ -2,18 +2,19 @@
 
 Whatever is counted is equal, integer for integer, to what one run over all images counts. What
 depends on the images that came before (`nbc`, whose bounds are those of the first images, and what
-each image adds to those before it) cannot be known of parts, and is left out; notes say so.
+each image adds to those before it, where it was not recorded what it covers) cannot be known of
+parts, and is left out; notes say so.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial, reduce
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +27,12 @@ from cleanai_onnx.inputs.naming import shown
 from cleanai_onnx.measuring.featured_relevance import INCOMPLETE, incomplete
 from cleanai_onnx.measuring.findings import find
 from cleanai_onnx.measuring.individuals import FEATURED
+from cleanai_onnx.measuring.subset import SubsetRecorder
 from cleanai_onnx.provenance import configuration_sha256
 from cleanai_onnx.result import FeaturedImage, ImageFacts, Note, Result, RunFacts, SkippedImage
 from cleanai_onnx.selection.text import TextRecord
 from cleanai_onnx.states.images import Images, Rows, Shape
-from cleanai_onnx.states.part import PairImage, Part, StateFacts
+from cleanai_onnx.states.part import CoverFacts, PairImage, Part, StateFacts
 
 __all__ = ["merge", "pair_evidence"]
 
@@ -89,16 +91,21 @@ def merge(
             )
         )
         pair = _pair([image for part in placed for image in part.pair])
+        covers = _covers(placed, places[-1])
         facts = replace(
             first.facts,
             positions=places[-1],
             root=root,
-            scores=_common(placed, state, lambda facts: facts.scores),
+            scores=_common(placed, state, lambda facts: facts.scores, covers.added),
             layer_scores=_common(placed, state, lambda facts: facts.layer_scores),
+            covers=covers.facts,
         )
-        images = _Joined(placed, facts.scores, facts.layer_scores)
-        merged = Part(facts, first.result, first.profile, state, against, pair, images)
-        return replace(merged, result=_result(merged, placed, one_suite=starts is not None))
+        images = _Joined(placed, facts.scores, facts.layer_scores, covers.added)
+        merged = Part(
+            facts, first.result, first.profile, state, against, pair, images, covers.recorder
+        )
+        one_suite = starts is not None
+        return replace(merged, result=_result(merged, placed, covers, one_suite=one_suite))
 
 
 def pair_evidence(part: Part) -> coverage.PairEvidence | None:
@@ -111,14 +118,51 @@ def pair_evidence(part: Part) -> coverage.PairEvidence | None:
     )
 
 
+class _Covers(NamedTuple):
+    """What all images cover, if it was recorded, and what each adds to those before it, by score.
+
+    The second is ``(images,)`` float64 each: that of all parts, not of its own.
+    """
+
+    recorder: SubsetRecorder | None
+    added: Mapping[str, npt.NDArray[np.float64]]
+
+    @property
+    def facts(self) -> CoverFacts | None:
+        if self.recorder is None:
+            return None
+        return CoverFacts(self.recorder.criteria, self.recorder.items.most)
+
+    def of(self, index: int) -> dict[str, float]:
+        """Return what the image at this position of the suite adds."""
+        if self.recorder is None:
+            return {}
+        row = np.searchsorted(self.recorder.indexes, index)
+        return {name: float(values[row]) for name, values in self.added.items()}
+
+
+def _covers(parts: Sequence[Part], positions: int) -> _Covers:
+    known = parts[0].facts.covers
+    if known is None:
+        return _Covers(None, {})
+    recorder = SubsetRecorder(known.criteria, positions)
+    each = [recorder.extend(one.covers, one.images) for one in parts if one.covers is not None]
+    added = np.concatenate(each)
+    scores = [one.score for one in known.criteria]
+    return _Covers(recorder, {name: added[:, i] for i, name in enumerate(scores) if name})
+
+
 def _common(
-    parts: Sequence[Part], state: coverage.State, names: Callable[[StateFacts], Sequence[str]]
+    parts: Sequence[Part],
+    state: coverage.State,
+    names: Callable[[StateFacts], Sequence[str]],
+    anew: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Return the scores that all parts have, of those that are the same as in one run."""
+    """Return the scores that all parts have, of those that are known of all as of one run."""
     return tuple(
         name
         for name in names(parts[0].facts)
-        if coverage.order_free(name, bounded=state.one_sequence)
+        if (name in anew or coverage.order_free(name, bounded=state.one_sequence))
         and all(name in names(part.facts) for part in parts)
     )
 
@@ -158,6 +202,8 @@ def _settings(part: Part) -> dict[str, str]:
     found["--adjacency"] = "rows" if facts.adjacency is None else "dataflow"
     found["--pair"] = " ".join(facts.pair) or "the first two images"
     found["--per-image"] = bool(facts.layer_scores)
+    criteria = () if facts.covers is None else facts.covers.criteria
+    found["--subset (what it keeps)"] = ", ".join(one.name for one in criteria) or "not set"
     return {what: str(value) for what, value in found.items()}
 
 
@@ -222,12 +268,20 @@ class _Placed:
 
 
 class _Joined:
-    """The images of all parts, with the scores that are named; a merged part has no others."""
+    """The images of all parts, with the scores that are named; a merged part has no others.
+
+    `anew` are scores that are other ones than in the parts, ``(images,)`` each.
+    """
 
     def __init__(
-        self, parts: Sequence[Part], scores: Sequence[str], layer_scores: Sequence[str]
+        self,
+        parts: Sequence[Part],
+        scores: Sequence[str],
+        layer_scores: Sequence[str],
+        anew: Mapping[str, npt.NDArray[np.float64]],
     ) -> None:
         self._parts, self._scores, self._layer_scores = parts, scores, layer_scores
+        self._anew = {scores.index(name): of for name, of in anew.items() if name in scores}
         layers = parts[0].images.shape.layers
         self.shape = Shape(len(scores), None if layers is None else (layers[0], len(layer_scores)))
 
@@ -235,13 +289,17 @@ class _Joined:
         return sum(len(part.images) for part in self._parts)
 
     def rows(self) -> Iterator[Rows]:
+        start = 0
         for part in self._parts:
             columns = [part.facts.scores.index(name) for name in self._scores]
             of_layers = [part.facts.layer_scores.index(name) for name in self._layer_scores]
             for rows in part.images.rows():
-                layers = rows.layers
+                layers, model = rows.layers, rows.model[:, columns]
+                for column, values in self._anew.items():
+                    model[:, column] = values[start : start + len(model)]
+                start += len(model)
                 yield rows._replace(
-                    model=rows.model[:, columns],
+                    model=model,
                     layers=None if layers is None else layers[:, :, of_layers],
                 )
 
@@ -269,7 +327,7 @@ def _pair(found: Sequence[PairImage]) -> tuple[PairImage, ...]:
 # The result.
 
 
-def _result(merged: Part, parts: Sequence[Part], *, one_suite: bool) -> Result:
+def _result(merged: Part, parts: Sequence[Part], covers: _Covers, *, one_suite: bool) -> Result:
     results = [part.result for part in parts]
     first, facts = results[0], merged.facts
     missing = bool(facts.pair) and len(merged.pair) < 2
@@ -281,7 +339,7 @@ def _result(merged: Part, parts: Sequence[Part], *, one_suite: bool) -> Result:
         None if adjacency is None else tuple((i, j) for i, j in adjacency),
         pair_is_missing=missing,
     )
-    featured = _featured(results, facts.scores)
+    featured = _featured(results, facts.scores, covers)
     notes = [note for result in results for note in result.notes if note.slug not in _OF_ALL]
     notes += [*findings.notes, *_dropped(parts, facts), *_different(results)]
     if not one_suite:
@@ -299,6 +357,7 @@ def _result(merged: Part, parts: Sequence[Part], *, one_suite: bool) -> Result:
         notes=tuple(dict.fromkeys(notes)),
         importance=findings.importance,
         relevance=relevance,
+        subset=None,
     )
 
 
@@ -377,7 +436,9 @@ def _prefix(part: Part) -> str:
     return part.images.prefix if isinstance(part.images, _Placed) else ""
 
 
-def _featured(results: Sequence[Result], scores: Sequence[str]) -> tuple[FeaturedImage, ...]:
+def _featured(
+    results: Sequence[Result], scores: Sequence[str], covers: _Covers
+) -> tuple[FeaturedImage, ...]:
     """Return the images with the lowest and the highest scores; each part has featured its own."""
     extremes = coverage.Extremes(scores, FEATURED)
     images = {image.index: image for result in results for image in result.featured}
@@ -390,7 +451,7 @@ def _featured(results: Sequence[Result], scores: Sequence[str]) -> tuple[Feature
         replace(
             images[ranked.index],
             role=role,
-            scores=_kept(images[ranked.index].scores, scores),
+            scores=_kept({**images[ranked.index].scores, **covers.of(ranked.index)}, scores),
             layers=_kept(images[ranked.index].layers, scores),
         )
         for role, ranked in extremes.ranked()

@@ -8,11 +8,13 @@ from typing import Any
 
 from cleanai_onnx import coverage
 from cleanai_onnx.coverage import Parameters, ProfileParameters
+from cleanai_onnx.measuring.cover_items import Covers
+from cleanai_onnx.measuring.criteria import Criterion
 from cleanai_onnx.profiles import Profile
 from cleanai_onnx.result import Result
 from cleanai_onnx.states.images import Images
 
-__all__ = ["STATE_FORMAT_VERSION", "PairImage", "Part", "StateFacts"]
+__all__ = ["STATE_FORMAT_VERSION", "CoverFacts", "PairImage", "Part", "StateFacts"]
 
 STATE_FORMAT_VERSION = 1
 """Version of a stored state. It grows by one whenever a reader of the old form would break."""
@@ -31,6 +33,14 @@ class PairImage:
     name: str
     place: int | None
     activations: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class CoverFacts:
+    """Of which criteria a state knows what each image covers, and of how many images at most."""
+
+    criteria: tuple[Criterion, ...]
+    most: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ class StateFacts:
         The names of the scores of each image and layer; empty where they are not kept.
     name_bytes
         How long the names of all images are.
+    covers
+        None where what each image covers was not recorded.
     """
 
     positions: int
@@ -69,6 +81,7 @@ class StateFacts:
     scores: tuple[str, ...]
     layer_scores: tuple[str, ...]
     name_bytes: int = 0
+    covers: CoverFacts | None = None
     format_version: int = STATE_FORMAT_VERSION
 
 
@@ -89,6 +102,8 @@ class Part:
         Those that this part has.
     images : Images
         The figures of each image.
+    covers : Covers or None
+        What each image covers, where that was recorded.
     """
 
     facts: StateFacts
@@ -98,3 +113,4 @@ class Part:
     against: tuple[Any, ...]
     pair: tuple[PairImage, ...]
     images: Images
+    covers: Covers | None = None

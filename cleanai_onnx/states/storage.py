@@ -18,13 +18,16 @@ from cleanai_onnx import container, coverage, runtime
 from cleanai_onnx.container import UnfitError
 from cleanai_onnx.coverage import PROFILED, ProfileParameters
 from cleanai_onnx.errors import UsageError
+from cleanai_onnx.measuring.cover_items import CoverItems
+from cleanai_onnx.measuring.criteria import find_criteria
 from cleanai_onnx.profiles import Profile, learnt_from, require_same
 from cleanai_onnx.profiles import storage as profile_storage
 from cleanai_onnx.report import json as result_json
 from cleanai_onnx.report.destination import replace_by
 from cleanai_onnx.result import LayerFacts, ModelFacts, Result
+from cleanai_onnx.states.covers import StoredCovers, add_covers
 from cleanai_onnx.states.images import REMEDY, Shape, StoredImages, add_images, refused
-from cleanai_onnx.states.part import STATE_FORMAT_VERSION, PairImage, Part, StateFacts
+from cleanai_onnx.states.part import STATE_FORMAT_VERSION, CoverFacts, PairImage, Part, StateFacts
 
 __all__ = [
     "FACTS",
@@ -68,11 +71,14 @@ def _write(part: Part, stream: Any) -> None:
             "measured": coverage.stored(part.state),
             "against": stored_against(part.against),
             "pair": stored_pair(part.pair),
+            "combinations": [] if part.covers is None else part.covers.items.combinations,
         }
         container.add_tree(archive, METRICS, tree)
         if part.profile is not None:
             container.add(archive, PROFILE, profile_storage.content(part.profile))
         add_images(archive, part.images)
+        if part.covers is not None:
+            add_covers(archive, part.covers, len(part.images))
 
 
 def stored_against(against: Sequence[Any]) -> list[dict[str, Any]]:
@@ -132,10 +138,29 @@ def load(path: str | Path) -> Part:
             raise UnfitError("its parts are of different numbers of images")
         against = restored_against(tree, initial_against(profile, facts.profile_parameters))
         pair = restored_pair(tree, result.layers)
+        covers = None
+        if facts.covers is not None:
+            items = _items(facts.covers, state, against, profile)
+            items.restore(container.list_in(tree, "combinations"))
+            covers = StoredCovers(path, state.inputs, items)
     images = StoredImages(
         path, state.inputs, facts.name_bytes, shape_of(facts, result), facts.positions
     )
-    return Part(facts, result, profile, state, against, pair, images)
+    return Part(facts, result, profile, state, against, pair, images, covers)
+
+
+def _items(
+    facts: CoverFacts, state: coverage.State, against: Sequence[Any], profile: Profile | None
+) -> CoverItems:
+    """Return how what the images cover is numbered; the criteria must be those that there are."""
+    try:
+        learnt = None if profile is None else learnt_from(profile)
+        known = find_criteria([one.name for one in facts.criteria], state, against, learnt)
+        if not known or known != facts.criteria or facts.most < 1:
+            raise UnfitError("its images cover something else than there is")
+        return CoverItems(known, facts.most)
+    except UsageError as error:
+        raise UnfitError(str(error).rstrip(".")) from None
 
 
 def _facts(archive: zipfile.ZipFile) -> tuple[StateFacts, Result]:
@@ -161,7 +186,8 @@ def _facts(archive: zipfile.ZipFile) -> tuple[StateFacts, Result]:
 def _require_scores(facts: StateFacts, profile: Profile | None) -> None:
     """Refuse scores that no run has."""
     own = coverage.score_names(facts.parameters)
-    known = [*own]
+    criteria = () if facts.covers is None else facts.covers.criteria
+    known = [*own, *(f"{coverage.ADDS}{one.name}" for one in criteria if one.family is None)]
     if profile is not None:
         learnt = learnt_from(profile)
         known += [name for family in PROFILED for name in family.scores(learnt)]

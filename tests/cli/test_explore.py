@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
+import json as stdlib_json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import onnxruntime
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.exploration.perturbations import PERTURBATIONS
 from cleanai_onnx.jobs.exploring import ExplorationOptions, explore
+from cleanai_onnx.report import json
 from tests.cli.material import Command, images, save, strict_json
 from tests.exploration.small import classifier
 
@@ -31,7 +33,14 @@ def given(command: Command) -> tuple[str, ...]:
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     text = (folder / "exploration.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    return [stdlib_json.loads(line) for line in text.splitlines()]
+
+
+def record_in(folder: Path) -> dict[str, Any]:
+    """Return what was written, which the schema describes in every mode."""
+    record: dict[str, Any] = strict_json(folder / "Exploration.json")
+    jsonschema.Draft202012Validator(json.schema("exploration")).validate(record)
+    return record
 
 
 def classes(model: str, file: Path) -> int:
@@ -43,7 +52,7 @@ def classes(model: str, file: Path) -> int:
 
 def test_disagreements(command: Command, given: tuple[str, ...]) -> None:
     command.done("explore", *given, "-o", "found", *FLAGS)
-    record = strict_json(command.folder / "found" / "Exploration.json")
+    record = record_in(command.folder / "found")
     seeds = record["seeds"]
     assert record["searched"] == len(seeds) == 24
     found = [seed for seed in seeds if seed["became"] == "found"]
@@ -82,14 +91,41 @@ def test_it_goes_on_where_it_was(command: Command, given: tuple[str, ...]) -> No
     journal.write_text("".join(text[:12]) + text[12][:20], encoding="utf-8")
     command.done("explore", *given, "-o", "parts", *flags)
     assert lines(command.folder / "parts") == whole
-    text = command.refused(2, "explore", *given, "-o", "parts", *flags, "--seed", "1")
-    assert "other models, images or settings" in text
+
+
+def test_it_goes_on_with_nothing_else(command: Command, given: tuple[str, ...]) -> None:
+    few = (*given, "-o", "found", *FLAGS, "--iterations", "2", "--limit", "6")
+    command.done("explore", *few)
+    journal = command.folder / "found" / "exploration.jsonl"
+    before = journal.read_bytes()
+    text = command.refused(2, "explore", *few, "--batch-size", "4")
+    assert "--batch-size is 8 there and 4 here" in " ".join(text.split())
+    names = sorted(Path(given[2]).iterdir())
+    for path in names:
+        path.write_bytes(names[-1].read_bytes())
+    text = command.refused(2, "explore", *few)
+    assert "the images (a hash of their contents and names)" in " ".join(text.split())
+    assert journal.read_bytes() == before
+
+
+def test_a_profile_decides_what_is_sought(command: Command, given: tuple[str, ...]) -> None:
+    model, seeds = given[0], given[2]
+    for name, seed in (("a.profile", "1"), ("b.profile", "2")):
+        command.done("profile", model, seeds, "--limit", "9", "--seed", seed, "-o", name,
+                     "--preset", "unit")  # fmt: skip
+    flags = (*FLAGS, "--iterations", "2", "--limit", "4", "-o", "found", "--sections", "5")
+    searched = ("explore", model, seeds, *flags, "--objective", "kmnc", "--profile")
+    command.done(*searched, "a.profile")
+    text = " ".join(command.refused(2, *searched, "b.profile").split())
+    assert "what --profile has learnt (SHA-256) is" in text
+    text = command.refused(2, *searched, "a.profile", "--scale", "1/127")
+    assert "preprocessing: scale" in " ".join(text.split())
 
 
 def test_one_model(command: Command, given: tuple[str, ...]) -> None:
     command.done("explore", given[0], given[2], "-o", "found", *FLAGS, "--threshold", "0.9",
                  "--objective", "nc-suite")  # fmt: skip
-    record = strict_json(command.folder / "found" / "Exploration.json")
+    record = record_in(command.folder / "found")
     (model,) = record["models"]
     new = sum(seed["adds"] for seed in record["seeds"])
     assert model["covered"] - model["covered_before"] == new
@@ -100,7 +136,7 @@ def test_one_model(command: Command, given: tuple[str, ...]) -> None:
 def test_perturbations(command: Command, given: tuple[str, ...], kind: str) -> None:
     flags = ("--perturb", kind, "--strength", "0.2", "--preset", "unit", "--limit", "5")
     command.done("explore", given[0], given[2], "-o", "found", *flags)
-    record = strict_json(command.folder / "found" / "Exploration.json")
+    record = record_in(command.folder / "found")
     assert record["found"] == 5
     for seed in record["seeds"]:
         assert 0 < seed["linf"] <= (0.203 if kind in ("fgsm", "bim") else 1)
@@ -113,7 +149,7 @@ def test_compat_leaves_valid_pixels_and_says_what_stays(
     command.done("explore", *given, "-o", "found", "--compat", "deepxplore", "--step", "3",
                  "--constraint", "occlusion", "--patch-size", "6x6", "--preset",
                  "unit")  # fmt: skip
-    record = strict_json(command.folder / "found" / "Exploration.json")
+    record = record_in(command.folder / "found")
     found = [seed for seed in record["seeds"] if seed["became"] == "found"]
     assert found
     outside = 0
@@ -133,7 +169,7 @@ def test_arrays_that_are_ready(command: Command, given: tuple[str, ...]) -> None
     assert "--input-range" in text
     command.done("explore", *given[:2], "ready.npy", "-o", "out", "--input-range", "-1", "1",
                  "--constraint", "linf", "--radius", "0.3")  # fmt: skip
-    record = strict_json(command.folder / "out" / "Exploration.json")
+    record = record_in(command.folder / "out")
     for seed in record["seeds"]:
         if seed["file"]:
             values = np.load(command.folder / "out" / seed["file"])

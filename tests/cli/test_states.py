@@ -84,6 +84,30 @@ def test_combined_parts_are_one_run(command: Command, suite: Path, pair: tuple[s
     )
 
 
+def test_the_subset_of_combined_parts_is_that_of_one_run(command: Command, suite: Path) -> None:
+    shared = (*SCALE, "--no-relevance", "--quiet")
+    command.done("net.onnx", "all", *shared, "--output", "whole", "--subset", "whole.txt")
+    states = []
+    for part in ("p0", "p1", "p2"):
+        states.append(f"{part}.state")
+        each = ("--output", part, "--state", states[-1], "--subset", f"{part}.txt")
+        command.done("net.onnx", f"all/{part}", *shared, *each)
+    command.done("combine", *states, "-o", "both", "--subset", "both.txt", "--quiet")
+    both, whole = (strict_json(suite / one / "Analysis_net.json") for one in ("both", "whole"))
+    assert both["subset"].pop("file") == "both.txt" and whole["subset"].pop("file") == "whole.txt"
+    assert both["subset"] == whole["subset"]
+    lines = (suite / "both.txt").read_text().splitlines()
+    assert lines == (suite / "whole.txt").read_text().splitlines()
+    assert lines[0].startswith("all/p")
+    assert rows(suite / "both" / "Analysis_net.csv") == [
+        {key: value for key, value in row.items() if not key.startswith("nbc/")}
+        for row in rows(suite / "whole" / "Analysis_net.csv")
+    ]
+    # What was recorded of the parts is in the result also where no list of it is wanted.
+    command.done("combine", *states, "-o", "other", "--quiet")
+    assert strict_json(suite / "other" / "Analysis_net.json")["subset"]["file"] is None
+
+
 def test_what_cannot_be_combined(command: Command, suite: Path) -> None:
     quiet = ("--quiet", "--no-relevance", *SCALE)
     for part, further in (("p0", ()), ("p1", ("--top-k", "2"))):
@@ -95,9 +119,13 @@ def test_what_cannot_be_combined(command: Command, suite: Path) -> None:
         (("net.profile", "p0.state"), "net.profile is a profile and other files are states"),
         (("p0.state", "net.onnx"), "net.onnx is no state"),
         (("p0.state", "gone.state"), "No such file"),
-        (("net.onnx",), "-o must name the profile"),
+        (("gone.state", "-o", "x", "--fail-under", "nc=3%"), "No such file"),
+        (("net.onnx",), "net.onnx is no profile"),
+        (("net.profile",), "-o must name the profile"),
         (("net.profile", "-o", "x", "--state", "y"), "--state is for states of parts"),
         (("net.profile", "-o", "x", "--fail-under", "nc=3%"), "--fail-under is for states"),
+        (("p0.state", "-o", "x", "--subset", "k.txt"), "do not have what each image covers"),
+        (("p0.state", "-o", "x", "--subset", "k.csv"), "--subset must name a .txt file"),
         (("p0.state", "-o", "x", "--state", "p0.state"), "p0.state is read"),
         (("p0.state", "--fail-under", "nc=30"), "--fail-under nc must be a share"),
     ):
@@ -106,8 +134,6 @@ def test_what_cannot_be_combined(command: Command, suite: Path) -> None:
 
 def test_what_does_not_go_together(command: Command, suite: Path) -> None:
     for arguments, why in (
-        (("--state", "s", "--subset", "keep.txt"), "--state does not keep what --subset needs"),
-        (("--checkpoint", "c", "--subset", "keep.txt"), "--checkpoint does not keep"),
         (("--checkpoint-every", "5"), "--checkpoint-every needs --checkpoint"),
         (("--checkpoint", "c", "--checkpoint-every", "soon"), "--checkpoint-every must be"),
         (

@@ -60,8 +60,6 @@ def learnt_of(training: np.ndarray) -> Learnt:
                 training[:, 2:],
                 by_class=np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 1.0]]),
                 trace_classes=classes_of(training),
-                every_trace=training[:, 2:],
-                every_class=classes_of(training),
             ),
         ),
         traces=(LearntTraces("b", slice(2, 5), training[:, 2:], classes_of(training)),),

@@ -38,11 +38,14 @@ def classifier(seed: int, activation: str = "Tanh", *, softmax: bool = False) ->
     return build(nodes, weights(seed))
 
 
-def lowered(proto: onnx.ModelProto, batch: int, layers: tuple[Any, ...] = ()) -> SearchedModel:
+def lowered(
+    proto: onnx.ModelProto, batch: int, layers: tuple[Any, ...] = (), *, waking: bool = True
+) -> SearchedModel:
     model = graph.load_model(proto)
     image_input = graph.find_image_input(model)
     view = View(channels_first=True)
-    return prepare(model, image_input, (batch, 1, SIZE, SIZE), view, layers)
+    shape = (batch, 1, SIZE, SIZE)
+    return prepare(model, image_input, shape, view, layers, waking=waking)
 
 
 def layers_of(proto: onnx.ModelProto) -> tuple[Any, ...]:

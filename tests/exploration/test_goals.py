@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanai_onnx.exploration.goals import Box, gain, goals_from, reached
+from cleanai_onnx.exploration.goals import Box, closed, gain, goals_from, missing, reached
 
 NEURONS, WIDTH = 6, 3
 NUMBER = st.floats(-4, 4, width=32)
@@ -43,19 +43,26 @@ def test_gain_and_reached(wanted: list[Box | None], chance: int) -> None:
     values = np.random.default_rng(chance).normal(0, 2, (3, NEURONS)).astype(np.float32)
     goals = goals_from(wanted, WIDTH)
     gained, arrived = np.asarray(gain(goals, values)), np.asarray(reached(goals, values))
+    lacking, bounded = np.asarray(missing(goals, values)), np.asarray(closed(goals))
     for row, box in enumerate(wanted):
-        total, every = 0.0, box is not None
+        total, every, away, ends = 0.0, box is not None, 0.0, True
         for neuron, low, high, centre, weight in zip(*(box or ((),) * 5), strict=True):
             value = float(values[row, neuron])
             every &= low < value < high
+            ends &= math.isfinite(low) and math.isfinite(high)
             if high == math.inf:
                 total += weight * value
+                away += weight * max(low - value, 0)
             elif low == -math.inf:
                 total -= weight * value
+                away += weight * max(value - high, 0)
             else:
                 total -= weight * abs(value - centre)
+                away += weight * abs(value - centre)
         np.testing.assert_allclose(gained[row], total, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(lacking[row], away, rtol=1e-4, atol=1e-4)
         assert bool(arrived[row]) == every
+        assert bool(bounded[row]) == ends
 
 
 def test_gradient_of_a_closed_box_leads_to_its_centre() -> None:

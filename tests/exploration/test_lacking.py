@@ -9,7 +9,8 @@ import pytest
 
 from cleanai_onnx.coverage import PROFILED, Learnt, LearntRelevance, Observed, ProfileParameters
 from cleanai_onnx.exploration.goals import Box
-from cleanai_onnx.exploration.lacking import Covered, boxes_for
+from cleanai_onnx.exploration.lacking import Covered, boxes_for, least_of
+from cleanai_onnx.result import LayerFacts
 
 NEURONS = 6
 RANDOM = np.random.default_rng(5)
@@ -74,6 +75,23 @@ def test_boxes_of_neurons(metric: str) -> None:
     covered.add([np.arange(NEURONS)])
     nothing = boxes_for(metric, covered, None, 0.6, SEEDS, np.random.default_rng(0))
     assert nothing == [None] * len(SEEDS)
+
+
+def test_what_nothing_can_be_below_is_not_sought() -> None:
+    family = next(f for f in PROFILED if "nbc-suite" in [m.id for m in f.metrics])
+    state = family.init(LEARNT, PARAMETERS)
+    covered = Covered(family.items(state)["nbc-suite"])
+    layers = [
+        LayerFacts(name, name, op, (size,), 0, size, size)
+        for name, op, size in (("a", "Tanh", 2), ("b", "Relu", 4))
+    ]
+    many = np.repeat(SEEDS, 5, axis=0)
+    boxes = boxes_for(
+        "nbc-suite", covered, state, 0.75, many, np.random.default_rng(0), least_of(layers)
+    )
+    # The margin takes the lower ends of all ranges below 0.
+    sought = {(box.neurons[0], math.isinf(box.low[0])) for box in boxes if box is not None}
+    assert sought == {(0, True), (1, True), *((n, False) for n in range(NEURONS))}
 
 
 def test_kmnc_aims_at_the_nearest_section() -> None:

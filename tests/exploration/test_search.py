@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 from cleanai_onnx.exploration.goals import Box, goals_from
 from cleanai_onnx.exploration.search import ALREADY, FOUND, NOTHING, Rules, Seeds, gradient_of
@@ -29,6 +31,7 @@ CONSTRAINED = {
     "blackout": replace(RULES, constraint="blackout"),
     "linf": replace(RULES, constraint="linf", step=0.05, radius=0.2),
     "l2": replace(RULES, constraint="l2", step=0.5, radius=2.0),
+    "any": replace(RULES, constraint="any", step=0.05),
 }
 
 
@@ -131,3 +134,49 @@ def test_a_goal_is_reached_where_the_neuron_is_in_its_box() -> None:
     reached = np.array([hidden[i, i % HIDDEN] > 0.8 for i in range(10)])
     np.testing.assert_array_equal(reached, outcome.became != NOTHING)
     assert (outcome.became == FOUND).any()
+
+
+def off_at_first() -> tuple[onnx.ModelProto, np.ndarray, np.ndarray]:
+    """Return a classifier with a ReLU whose units are off for all seeds, its weights and biases."""
+    proto = classifier(1, "Relu")
+    w = weights(1)["w"]
+    bias = -(images(12).reshape(12, -1) @ w).max(axis=0) - np.float32(0.2)
+    for tensor in proto.graph.initializer:
+        if tensor.name == "b":
+            tensor.CopyFrom(numpy_helper.from_array(bias, "b"))
+    return proto, w, bias
+
+
+def search_for_units(waking: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where searches for units that are off ended, and each unit's weights and lack."""
+    proto, w, bias = off_at_first()
+    model, points = lowered(proto, 8, layers_of(proto), waking=waking), images(12)
+    units = np.arange(12) % HIDDEN
+    boxes = [Box((int(unit),), (0.1,), (np.inf,), (np.inf,), (1.0,)) for unit in units]
+    rules = replace(CONSTRAINED["any"], seek="goal", iterations=40)
+    outcome = search((model,), rules, seeds_of(points, (goals_from(boxes, 1),)), 8)
+    hidden = outcome.points.reshape(12, -1) @ w + bias
+    reached = np.array([hidden[row, unit] > 0.1 for row, unit in enumerate(units)])
+    np.testing.assert_array_equal(reached, outcome.became == FOUND)
+    lacking = 0.1 - (points.reshape(12, -1) @ w + bias)[np.arange(12), units]
+    least = lacking / np.linalg.norm(w[:, units], axis=0)
+    return reached, np.linalg.norm((outcome.points - points).reshape(12, -1), axis=1), least
+
+
+def test_units_that_are_off_for_every_seed_are_reached_with_a_small_change() -> None:
+    reached, change, least = search_for_units(waking=True)
+    assert reached.all()
+    # No change that reaches them is smaller than `least`; black and white pixels make it larger.
+    assert (change >= 0.99 * least).all()
+    assert (change <= 2 * least + 0.1).all()
+    assert not search_for_units(waking=False)[0].any()
+
+
+def test_a_narrow_section_is_reached() -> None:
+    proto = PROTOS[0]
+    model, points = lowered(proto, 8, layers_of(proto)), images(12)
+    boxes = [Box((i % HIDDEN,), (0.2,), (0.21,), (0.205,), (1.0,)) for i in range(12)]
+    for constraint in ("any", "l2"):
+        rules = replace(CONSTRAINED[constraint], seek="goal", radius=4.0, iterations=40)
+        outcome = search((model,), rules, seeds_of(points, (goals_from(boxes, 1),)), 8)
+        assert (outcome.became != NOTHING).sum() >= 11, constraint

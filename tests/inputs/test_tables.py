@@ -139,3 +139,27 @@ def test_damaged_pages_are_rows_that_cannot_be_read(tmp_path: Path) -> None:
             reasons.append(str(error))
     assert reasons
     assert all("cannot be read" in one or "damaged" in one or "image" in one for one in reasons)
+
+
+def test_columns_beside_the_images(tmp_path: Path) -> None:
+    for name, labels in (("a", [3, None]), ("b", [1, 0])):
+        table = _table([5, 6]).set_column(0, "label", pyarrow.array(labels))
+        parquet.write_table(table.append_column(name, [["x", "y"]]), tmp_path / f"{name}.parquet")
+    table = discover(tmp_path).table
+    assert table is not None and table.columns == ("label",)
+    assert table.values("label") == {
+        "a.parquet[0]": 3, "a.parquet[1]": None, "b.parquet[0]": 1, "b.parquet[1]": 0
+    }  # fmt: skip
+    saved = discover(_saved(tmp_path / "set", _table([5, 6, 7]))).table
+    assert saved is not None and list(saved.values("label").values()) == [0, 1, 2]
+    (tmp_path / "1.png").write_bytes(_png(1))
+    assert discover(tmp_path / "1.png").table is None
+
+
+def test_a_column_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    parquet.write_table(_table([1, 2]), path, compression="none", use_dictionary=False)
+    table = discover(path).table
+    path.write_bytes(path.read_bytes()[:4])  # cut off after it was opened
+    with pytest.raises(ImageError, match=r"column 'label' of 'x.parquet' cannot be read"):
+        table.values("label")

@@ -36,7 +36,7 @@ def scores(
     for first, last in pairwise(edges):
         columns = columns_of(claims, y[first:last])[:, linear]
         moments = moments.merged(CrossMoments.of(x[first:last], columns))
-        kept.add(x[first:last], y[first:last], None)
+        kept.add(x[first:last], y[first:last], range(first, last), None)
     evidence = Evidence(claims, layers or [range(x.shape[1])], moments, linear, kept, {})
     found = score(
         evidence,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from itertools import pairwise
 
 import numpy as np
@@ -82,25 +83,51 @@ def test_a_value_that_is_no_number_excites_nothing() -> None:
     assert found.images[0, 0] == 1
 
 
-@given(st.permutations(range(30)), st.integers(1, 40), st.integers(1, 10))
+@given(
+    st.permutations(range(30)),
+    st.integers(1, 40),
+    st.integers(1, 10),
+    st.integers(1, 29),
+    st.data(),
+)
 @thorough(30)
-def test_the_sample_does_not_depend_on_order_or_blocks(
-    order: list[int], capacity: int, size: int
+def test_the_sample_does_not_depend_on_order_blocks_or_parts(
+    order: list[int], capacity: int, size: int, cut: int, data: st.DataObject
 ) -> None:
-    keys = np.random.default_rng(0).permutation(30).astype(np.uint64)
+    """Of images with one key, the first are kept; and what is told is in the order of images."""
+    # Some have one key.
+    keys = np.array(data.draw(st.lists(st.integers(0, 20), min_size=30, max_size=30)), np.uint64)
     values = np.arange(60, dtype=np.float32).reshape(30, 2)
+    expected = np.sort(np.lexsort((np.arange(30), keys))[:capacity])
+    whole = gathered(order, keys, values, capacity, size)
+    merged = KeptValues(2, 1, capacity)
+    for first, rows in ((0, range(cut)), (cut, range(cut, 30))):
+        own = [row - first for row in order if row in rows]
+        part = gathered(own, keys[first:], values[first:], capacity, size)
+        stream = io.BytesIO()
+        part.write(stream)
+        stream.seek(0)
+        merged.merge(stream, first)
+        part.close()
+    for kept in (whole, merged):
+        assert kept.hypotheses[:, 0].tolist() == values[expected, 0].tolist()
+        every = np.arange(len(kept))
+        (block,) = kept.blocks(every)
+        assert np.array_equal(block, values[expected].T)
+        (some,) = kept.blocks(every[::2], range(1, 2))
+        assert np.array_equal(some, values[expected[::2], 1:].T)
+        assert np.array_equal(kept.layer(every, range(2)), values[expected])
+        kept.close()
+
+
+def gathered(
+    order: list[int], keys: np.ndarray, values: np.ndarray, capacity: int, size: int
+) -> KeptValues:
     kept = KeptValues(2, 1, capacity)
-    for first in range(0, 30, size):
+    for first in range(0, len(order), size):
         rows = order[first : first + size]
-        kept.add(values[rows], values[rows, :1].astype(float), keys[rows])
-    assert len(kept) == min(capacity, 30)
-    expected = set(np.flatnonzero(keys < capacity).tolist())
-    assert set((kept.hypotheses[:, 0] // 2).astype(int).tolist()) == expected
-    every = np.arange(len(kept))
-    (block,) = kept.blocks(every)
-    assert block[0].tolist() == kept.hypotheses[:, 0].tolist()
-    assert np.array_equal(kept.layer(every, range(2)), block.T)
-    kept.close()
+        kept.add(values[rows], values[rows, :1].astype(float), rows, keys[rows])
+    return kept
 
 
 @pytest.mark.parametrize("shape", ["normal", "rectified", "rounded"])

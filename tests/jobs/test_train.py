@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,26 @@ def test_it_equals_a_profile_learnt_first(learning: dict[str, Any]) -> None:
     assert found.profile.images == 100
     assert totals == [100, 30] and done[-1] == 30 and 100 in done
     assert found.run.options["train"] == TRAIN
+
+
+@pytest.mark.skipif(not LENET.exists(), reason="models/lenet5.onnx is not here")
+def test_labels_in_a_table_are_those_of_folders(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the extra `tables`")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    files = sorted(DIGITS.glob("[0-4]/*.png"))
+    columns = {
+        "image": [file.read_bytes() for file in files],
+        "digit": [int(file.parent.name) for file in files],
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "train.parquet", row_group_size=30)
+    expected = learn(LENET, TRAIN)
+    found = learn(LENET, tmp_path / "train.parquet", labels="column:digit")
+    assert found.facts.labels == "column digit" and found.facts.relevance_of == "correct"
+    assert (found.facts.labelled, found.facts.correct) == (100, expected.facts.correct)
+    np.testing.assert_array_equal(found.sample.keys, expected.sample.keys)
+    np.testing.assert_array_equal(found.sample.labels, expected.sample.labels)
+    unlabelled = learn(LENET, tmp_path / "train.parquet")
+    assert unlabelled.facts.relevance_of == "all" and "no labels" in unlabelled.facts.remarks[0]
 
 
 def test_of_batches() -> None:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cleanai_onnx.errors import ModelError, NotSupportedError, UsageError
 from cleanai_onnx.graph import load_model
 from cleanai_onnx.lowering import evaluate_node, lower
-from cleanai_onnx.lowering.arrays import double_precision
+from cleanai_onnx.runtime.compilation import double_precision
 from tests.lowering.graphs import model, node
 
 LENET = Path(__file__).resolve().parents[2] / "models" / "lenet1.onnx"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from onnx import TensorProto, numpy_helper
 from PIL import Image
 
 from cleanai_onnx import Result, analyze
+from cleanai_onnx.errors import ModelError
+from cleanai_onnx.jobs import analysis
 from cleanai_onnx.relevance import Explainer, attribute
 from cleanai_onnx.report import json, pdf
 from tests.cli.material import DIGITS, LENET, build, images, node
@@ -208,6 +211,56 @@ def test_nothing_stops_the_main_job(
     assert result.featured and result.relevance is None
 
 
+def made_in_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets the thread of each explainer that is prepared."""
+    threads: list[str] = []
+    prepare = Explainer.prepare
+
+    def noted(self: Explainer, item: tuple[int, ...]) -> None:
+        threads.append(threading.current_thread().name)
+        prepare(self, item)
+
+    monkeypatch.setattr(Explainer, "prepare", noted)
+    return threads
+
+
+def test_an_explainer_is_ready_where_its_walk_was_compiled_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = classifier(node("Identity", ["x"], ["s"])), images(tmp_path / "im", 4)
+    threads = made_in_threads(monkeypatch)
+    cold = analyze(model, folder, preset="unit")
+    assert not threads
+    warm = analyze(model, folder, preset="unit")
+    assert len(threads) == 1 and threads[0] != threading.main_thread().name
+    assert warm.featured == cold.featured and warm.relevance == cold.relevance
+    Path(folder, "i1.png").write_bytes(b"broken")
+    # Another number of images at once than what was made ready.
+    fewer = analyze(model, folder, preset="unit")
+    assert len(threads) == 2 and len(fewer.featured) == 3
+    by_path = {one.path: one.relevance for one in cold.featured}
+    for one in fewer.featured:
+        before = by_path[one.path]
+        assert one.relevance is not None and before is not None
+        assert one.relevance.value == pytest.approx(before.value, rel=1e-5)
+
+
+def test_what_fails_in_the_thread_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = classifier(node("Identity", ["x"], ["s"])), images(tmp_path / "im", 4)
+    analyze(model, folder, preset="unit")
+
+    def fail(*_: Any) -> None:
+        raise ModelError("the model cannot be explained today.")
+
+    monkeypatch.setattr(Explainer, "prepare", fail)
+    result = analyze(model, folder, preset="unit")
+    assert slugs(result) == ["no-relevance"]
+    assert "the model cannot be explained today." in result.notes[-1].text
+    assert result.featured and result.relevance is None
+
+
 def test_an_interruption_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -219,15 +272,15 @@ def test_an_interruption_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_images_that_have_gone_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, folder = classifier(node("Identity", ["x"], ["s"])), images(tmp_path / "im", 4)
-    made = Explainer.__init__
+    added = analysis.with_relevance
     gone: list[str] = []
 
-    def remove(self: Explainer, *given: Any, **keywords: Any) -> None:
+    def remove(*given: Any, **keywords: Any) -> Result:
         Path(folder, "i2.png").unlink()
         gone.append("i2.png")
-        made(self, *given, **keywords)
+        return added(*given, **keywords)
 
-    monkeypatch.setattr(Explainer, "__init__", remove)
+    monkeypatch.setattr(analysis, "with_relevance", remove)
     result = analyze(model, folder, preset="unit")
     assert gone and slugs(result) == ["relevance-incomplete"]
     assert "first i2.png" in result.notes[-1].text

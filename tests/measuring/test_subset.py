@@ -184,6 +184,6 @@ class TestBatches:
             analyze(relu(), np.zeros((2, 1, 8, 8), np.float32), subset=subset)
 
     def test_too_many_items(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("cleanai_onnx.measuring.subset.MOST_ITEMS", 3)
+        monkeypatch.setattr("cleanai_onnx.measuring.cover_items.MOST_ITEMS", 3)
         with pytest.raises(UsageError, match="have 4 items to cover, more than 3"):
             analyze(relu(), np.zeros((2, 1, 8, 8), np.float32), subset=True)

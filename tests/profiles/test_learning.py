@@ -56,6 +56,35 @@ def test_what_was_learnt(whole: Profile) -> None:
     np.testing.assert_array_equal(np.sort(whole.sample.labels), np.sort(labels))
 
 
+def test_the_rules_of_the_authors_of_idc() -> None:
+    rng = np.random.default_rng(3)
+    kernel, bias = rng.normal(size=(2, 1, 1, 1)), rng.normal(size=2)
+    weights = rng.normal(size=(128, 3)) / 8
+    nodes = [
+        node("Conv", ["x", "k", "b"], ["c"]),
+        node("Relu", ["c"], ["r"]),
+        node("Flatten", ["r"], ["f"]),
+        node("MatMul", ["f", "w"], ["y"]),
+    ]
+    arrays = {"k": kernel, "b": bias, "w": weights}
+    model = build(nodes, {name: array.astype(np.float32) for name, array in arrays.items()})
+    images = rng.normal(size=(30, 1, 8, 8)).astype(np.float32)
+    profile = cleanai_onnx.learn(model, images, composite="deepimportance-2020")
+    # By LRP-0 what a neuron gives to a logit is its relevance, also where it is negative.
+    convolved = images * kernel[:, 0] + bias[:, None, None]
+    logits = convolved.reshape(30, 128) @ weights
+    given = convolved.reshape(30, 128) * weights[:, logits.argmax(axis=1)].T
+    assert profile.relevance is not None and profile.facts.composite == "deepimportance-2020"
+    np.testing.assert_allclose(
+        profile.relevance.sums["r"].sum(axis=0),
+        given.reshape(30, 2, 64).sum(axis=(0, 2)),
+        rtol=1e-4,
+    )
+    predicted = (np.maximum(convolved, 0).reshape(30, 128) @ weights).argmax(axis=1)
+    assert (predicted != logits.argmax(axis=1)).any()
+    np.testing.assert_array_equal(profile.relevance.images, np.bincount(predicted, minlength=3))
+
+
 def test_units_are_every_scalar() -> None:
     images, _ = suite()
     learnt = cleanai_onnx.learn(LENET, images[:20], view="unit", composite="none")

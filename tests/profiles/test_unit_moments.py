@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cleanai_onnx.profiles.moments import Moments
-from cleanai_onnx.profiles.unit_moments import UnitMoments
+from cleanai_onnx.profiles.unit_moments import UNIT_BYTES, UnitMoments
 from tests.coverage.suites import thorough
 
 
@@ -97,3 +97,15 @@ def test_nothing_came() -> None:
     moments = UnitMoments([2, 3]).moments()
     np.testing.assert_array_equal(moments.count, np.zeros(5))
     assert (moments.low == np.inf).all()
+
+
+@pytest.mark.parametrize("odd", [0, np.nan])
+def test_memory_for_each_unit(odd: float) -> None:
+    values = np.ones((20, 1000), np.float32)
+    found = gathered([values, np.full_like(values, odd)], 10)
+    moments = found.moments()
+    # What the platform's arrays take, and those that are returned; broadcast ones take nothing.
+    kept = sum(array.nbytes for layer in found._layers for array in layer._state)
+    fields = (moments.count, moments.low, moments.high, moments.mean, moments.squares)
+    given = sum(field.nbytes for field in fields if field.strides != (0,))
+    assert UNIT_BYTES - 8 <= (kept + given) / 2000 <= UNIT_BYTES

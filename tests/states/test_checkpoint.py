@@ -112,6 +112,7 @@ def test_a_state_of_a_run_that_was_stopped_is_that_of_the_whole(
         ({"per_layer": "layers.csv"}, "--per-image was False"),
         ({"strict": True}, "--strict was False"),
         ({"pair": ("i0.png", "i2.png")}, "--pair was None"),
+        ({"subset": ["nc-suite"]}, "--subset was not set"),
         ({"net": "other.onnx"}, r"the model \(SHA-256\) was"),
         ({"suite": "copy"}, "the images"),
     ],
@@ -142,20 +143,24 @@ def test_a_broken_checkpoint_is_refused(share: float, material: Path, tmp_path: 
         run(material, checkpoint=tmp_path / "kept")
 
 
-def test_columns_that_are_gone_are_noticed(material: Path, tmp_path: Path) -> None:
-    stopped(material, tmp_path / "kept")
-    (tmp_path / "kept" / "model.column").unlink()
-    with pytest.raises(UsageError, match="file of model is too short; remove the folder"):
-        run(material, checkpoint=tmp_path / "kept")
+@pytest.mark.parametrize("name", ["model", "covers", "cover_sizes"])
+def test_columns_that_are_gone_are_noticed(name: str, material: Path, tmp_path: Path) -> None:
+    stopped(material, tmp_path / "kept", subset=True)
+    (tmp_path / "kept" / f"{name}.column").unlink()
+    with pytest.raises(UsageError, match=f"file of {name} is too short; remove the folder"):
+        run(material, checkpoint=tmp_path / "kept", subset=True)
+
+
+def test_columns_with_something_else_are_noticed(material: Path, tmp_path: Path) -> None:
+    stopped(material, tmp_path / "kept", subset=True)
+    for name, why in (("covers", "no set of the items"), ("cover_sizes", "unknown form")):
+        path = tmp_path / "kept" / f"{name}.column"
+        path.write_bytes(b"\xff" * path.stat().st_size)
+        with pytest.raises(UsageError, match=f"{why}.*remove the folder"):
+            run(material, checkpoint=tmp_path / "kept", subset=True)
 
 
 def test_what_has_no_checkpoint(material: Path, tmp_path: Path) -> None:
-    for options, why in (
-        ({"subset": True}, "--checkpoint does not keep what --subset needs"),
-        ({"state": tmp_path / "s", "subset": True, "checkpoint": None}, "--state does not keep"),
-    ):
-        with pytest.raises(UsageError, match=why):
-            run(material, **({"checkpoint": tmp_path / "kept"} | options))
     with pytest.raises(UsageError, match="not batches of your own"):
         cleanai_onnx.analyze(
             material / "net.onnx", np.zeros((2, 1, 8, 8), np.float32), checkpoint=tmp_path / "kept"

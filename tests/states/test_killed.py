@@ -51,7 +51,7 @@ def numbers(folder: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def unbroken(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken")
-    assert cli.main([*command, "--output", str(folder)]) == 0
+    assert cli.main([*command, "--output", str(folder), "--subset", str(folder / "keep.txt")]) == 0
     return folder
 
 
@@ -60,7 +60,9 @@ def test_killed_and_unbroken_runs_find_the_same(
     seed: int, command: list[str], unbroken: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "kept"
-    arguments = [*command, "--output", str(tmp_path / "out"), "--checkpoint", str(folder)]
+    out = tmp_path / "out"
+    arguments = [*command, "--output", str(out), "--checkpoint", str(folder)]
+    arguments += ["--subset", str(out / "keep.txt")]
     helper = [sys.executable, "-m", "tests.states.killed", str(seed), str(KILLS), str(CALLS)]
     done = subprocess.run(
         [*helper, *arguments, "--checkpoint-every", "3"],
@@ -75,6 +77,6 @@ def test_killed_and_unbroken_runs_find_the_same(
     # The later runs had something to go on from.
     assert kept >= 2
     assert numbers(tmp_path / "out") == numbers(unbroken)
-    for name in ("Analysis_net.csv", "Analysis_net_layers.csv"):
+    for name in ("Analysis_net.csv", "Analysis_net_layers.csv", "keep.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (unbroken / name).read_bytes()
     assert not folder.exists()

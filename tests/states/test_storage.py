@@ -15,11 +15,13 @@ import pytest
 
 from cleanai_onnx.coverage import ADDS
 from cleanai_onnx.errors import UsageError
+from cleanai_onnx.profiles import learnt_from
 from cleanai_onnx.report.json import text_of
 from cleanai_onnx.states.images import REMEDY
 from cleanai_onnx.states.merging import merge
 from cleanai_onnx.states.part import Part
 from cleanai_onnx.states.storage import described, load, save
+from cleanai_onnx.surprise import ClassDensity
 from tests.states.parts import IMAGES, cut, found_in, part, rows_of
 
 Members = dict[str, bytes]
@@ -57,6 +59,26 @@ def test_what_is_written_is_read_again(good: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == good.read_bytes()
     facts, model = described(good)
     assert facts == found.facts and model == made.result.model
+
+
+def test_the_densities_of_a_profile_are_computed_once_for_all_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 2,048 channels one takes seconds.
+    paths = [save(part(*ends), tmp_path / f"{ends[0]}.state") for ends in ((0, 4), (4, 6))]
+    of, computed = ClassDensity.of, []
+
+    def counted(traces: np.ndarray) -> ClassDensity | None:
+        computed.append(len(traces))
+        return of(traces)
+
+    monkeypatch.setattr(ClassDensity, "of", counted)
+    parts = [load(path) for path in paths]
+    assert not computed
+    merge(parts)
+    profile = parts[0].profile
+    assert profile is not None
+    assert sum(computed) == sum(len(layer.traces) for layer in learnt_from(profile).traces)
 
 
 def test_stored_parts_merge_as_the_parts_do(tmp_path: Path) -> None:
