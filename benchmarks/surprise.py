@@ -2,7 +2,8 @@
 
 The limit are the BLAS products (numpy, float32) of the very searches: of the test traces with the
 training traces of their class, and of the neighbours so found with all training traces; once in
-large blocks, and once in the small batches in which an analysis measures its images. The peer
+large blocks, and once in the small batches in which a model is run. An analysis gathers its images
+until they are as many as one search should have. The peer
 takes differences in a loop over the test traces, as the papers' programs do; it is measured on a
 slice and extrapolated openly. All are interleaved in one process; printed are medians of the times,
 and of the ratios within a round.
@@ -23,6 +24,7 @@ from functools import partial
 
 import numpy as np
 
+from cleanai_onnx.measuring.gathering import MOST_ROWS
 from cleanai_onnx.surprise import ClassDensity, NearestTraces
 
 SLICE = 50
@@ -90,6 +92,7 @@ def main() -> None:
     )
     own = [(train[classes == one], test[predicted == one]) for one in range(arguments.classes)]
     parts = [slice(first, first + BATCH) for first in range(0, len(test), BATCH)]
+    gathered = [slice(first, first + MOST_ROWS) for first in range(0, len(test), MOST_ROWS)]
     limit, small = "limit: the products of both searches", f"limit in batches of {BATCH}"
     times: dict[str, list[float]] = {}
     taken_by = partial(seconds, clock=clock)
@@ -97,7 +100,8 @@ def main() -> None:
     def add(name: str, taken: float) -> None:
         times.setdefault(name, []).append(taken)
 
-    NearestTraces(train, classes).surprise(test, predicted)  # compiles
+    for p in (slice(None), *gathered, parts[0]):  # compiles
+        NearestTraces(train, classes).surprise(test[p], predicted[p])
     for _ in range(arguments.rounds):
         whole, parted = NearestTraces(train, classes), NearestTraces(train, classes)
         add("ours, in one call", taken_by(partial(whole.surprise, test, predicted)))
@@ -105,6 +109,9 @@ def main() -> None:
         neighbours = test[: whole.neighbours]
         taken = taken_by(partial(products, train, neighbours, BLOCK))
         add(limit, taken + sum(taken_by(partial(products, *pair, BLOCK)) for pair in own))
+        some = NearestTraces(train, classes)
+        ours = [taken_by(partial(some.surprise, test[p], predicted[p])) for p in gathered]
+        add(f"ours, gathered to {MOST_ROWS:,} as in an analysis", sum(ours))
         ours = [taken_by(partial(parted.surprise, test[p], predicted[p])) for p in parts]
         add(f"ours, in batches of {BATCH}", sum(ours))
         # A batch has a few traces of each class.

@@ -260,6 +260,9 @@ class ProfiledMetric:
     restored : callable
         ``(state, tree) -> state``: that of `init` with what `stored` returned; raises UnfitError if
         it does not fit.
+    gathered : bool
+        Whether `update` is faster for many inputs at once, and looks at channels and classes only:
+        inputs of several batches may then be gathered for it.
     """
 
     metrics: tuple[Definition, ...]
@@ -273,6 +276,7 @@ class ProfiledMetric:
     covered_by_each: Callable[[Any, Observed], Mapping[str, tuple[Items, ...]]]
     stored: Callable[[Any], dict[str, Any]]
     restored: Callable[[Any, Mapping[str, Any]], Any]
+    gathered: bool = False
 
 
 def rows_of_flags(flags: npt.NDArray[np.bool_]) -> Items:

@@ -9,28 +9,34 @@ equal buckets from 0 to an upper bound, those that the surprise of one of its in
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cleanai_onnx.container import UnfitError, array_in, list_in, whole_in
+from cleanai_onnx.container import list_in
 from cleanai_onnx.coverage.metric import Card, Definition, TableBody, ratio
 from cleanai_onnx.coverage.profiled import (
     Items,
     Learnt,
-    LearntTraces,
     Observed,
     ProfiledMetric,
     ProfileParameters,
 )
+from cleanai_onnx.coverage.surprise_figures import (
+    Buckets,
+    Summary,
+    bucket_of,
+    restored_buckets,
+    restored_summary,
+    stored_buckets,
+    stored_summary,
+)
+from cleanai_onnx.coverage.surprise_subject import Subject, subject_of
 from cleanai_onnx.result import Cell, Column, Table
-from cleanai_onnx.surprise import RIDGE, ClassDensity, NearestTraces, varying_columns
+from cleanai_onnx.surprise import RIDGE
 
 __all__ = ["SURPRISE", "SurpriseState"]
 
@@ -87,105 +93,6 @@ _ADDED = ("adds lsc", "adds dsc")
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """What is known of one layer's training traces.
-
-    Attributes
-    ----------
-    layer : LearntTraces
-    traces, labels : array
-        Its finite training traces, and their classes.
-    kept : array
-        The channels that densities are of.
-    nearest : NearestTraces or None
-        None where there are no two classes.
-    classes : tuple of int
-        Those that have training traces.
-    not_finite : int
-        Training traces that were left out because they are not finite.
-    """
-
-    layer: LearntTraces
-    traces: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-    kept: npt.NDArray[np.intp]
-    nearest: NearestTraces | None
-    classes: tuple[int, ...]
-    not_finite: int
-
-    @cached_property
-    def densities(self) -> Mapping[int, ClassDensity]:
-        """Of each class that has one. They take seconds, which a state that is merged saves."""
-        each = {
-            label: ClassDensity.of(self.traces[self.labels == label][:, self.kept])
-            for label in self.classes
-        }
-        return {label: density for label, density in each.items() if density is not None}
-
-    def surprise(self, observed: Observed) -> npt.NDArray[np.float64]:
-        """Return lsa, dsa and mdsa of each input, ``(B, 3)``; NaN where there is none."""
-        traces = observed.channels[:, self.layer.columns]
-        classes = observed.classes
-        if classes is None:
-            classes = np.zeros(len(traces), np.int64)
-        found = np.full((len(traces), len(_EACH)), np.nan)
-        for label in np.unique(classes):
-            density = self.densities.get(int(label))
-            if density is not None:
-                own = np.flatnonzero(classes == label)
-                of_class = density.surprise(traces[own][:, self.kept])
-                # A channel that is left out may be the one that is not finite.
-                known = np.isfinite(traces[own]).all(axis=1)
-                found[own, 0], found[own, 2] = np.where(known, of_class, np.nan)
-        if self.nearest is not None:
-            found[:, 1] = self.nearest.surprise(traces, classes)
-        return found
-
-
-class Summary(NamedTuple):
-    """What is kept of one figure of all inputs; the sum is exact, whatever the order."""
-
-    inputs: int = 0
-    finite: int = 0
-    infinite: int = 0
-    low: float = math.inf
-    high: float = -math.inf
-    total: Fraction = Fraction(0)
-
-    def merged(self, other: Summary) -> Summary:
-        """Return the summary of both."""
-        return Summary(
-            self.inputs + other.inputs,
-            self.finite + other.finite,
-            self.infinite + other.infinite,
-            min(self.low, other.low),
-            max(self.high, other.high),
-            self.total + other.total,
-        )
-
-    @staticmethod
-    def of(values: npt.NDArray[np.float64]) -> Summary:
-        """Summarise ``(B,)`` figures."""
-        finite = values[np.isfinite(values)]
-        return Summary(
-            len(values),
-            len(finite),
-            int(np.isinf(values).sum()),
-            float(finite.min(initial=math.inf)),
-            float(finite.max(initial=-math.inf)),
-            sum(map(Fraction, finite.tolist()), Fraction(0)),
-        )
-
-
-class Buckets(NamedTuple):
-    """Which buckets were covered, ``(n,)`` booleans, and how many inputs were in none of them."""
-
-    hit: npt.NDArray[np.bool_]
-    below: int = 0
-    above: int = 0
-
-
-@dataclass(frozen=True, eq=False)
 class SurpriseState:
     """What was seen: for each layer the summaries of lsa, dsa and mdsa, and two rows of buckets."""
 
@@ -215,41 +122,10 @@ def init(learnt: Learnt, parameters: ProfileParameters) -> SurpriseState:
     return SurpriseState(
         learnt,
         parameters,
-        tuple(_subject(layer) for layer in learnt.traces),
+        tuple(subject_of(layer) for layer in learnt.traces),
         tuple((Summary(),) * len(_EACH) for _ in learnt.traces),
         tuple((none, none) for _ in learnt.traces),
     )
-
-
-def _subject(layer: LearntTraces) -> Subject:
-    traces, classes = layer.traces, layer.classes
-    finite = np.isfinite(traces).all(axis=1)
-    if not finite.all():
-        traces, classes = traces[finite], classes[finite]
-    labels = tuple(int(label) for label in np.unique(classes))
-    return Subject(
-        layer,
-        traces,
-        classes,
-        varying_columns(traces, classes),
-        NearestTraces(traces, classes) if len(labels) > 1 else None,
-        labels,
-        int((~finite).sum()),
-    )
-
-
-def bucket_of(values: npt.NDArray[np.float64], bound: float, count: int) -> npt.NDArray[np.int64]:
-    """Return the bucket of each value, from 0; -1 at or below 0, `count` above `bound`.
-
-    A value that is not a number has -2.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        share = np.ceil(values / bound * count) - 1
-    inside = (values > 0) & (values <= bound)
-    # Rounding must not move a value of the range out of it.
-    found = np.clip(np.where(inside, share, 0), 0, count - 1).astype(np.int64)
-    found = np.where(inside, found, np.where(values > bound, count, -1))
-    return np.where(np.isnan(values), -2, found)
 
 
 def _buckets_of(
@@ -453,20 +329,8 @@ def named_parameters(parameters: ProfileParameters) -> dict[str, object]:
 def stored(state: SurpriseState) -> dict[str, Any]:
     """Return the summaries and the buckets."""
     return {
-        "summaries": [
-            {
-                "counts": [one.inputs, one.finite, one.infinite],
-                "extrema": np.array([one.low, one.high], np.float64),
-                "total": list(one.total.as_integer_ratio()),
-            }
-            for of_layer in state.summaries
-            for one in of_layer
-        ],
-        "buckets": [
-            {"hit": one.hit, "outside": [one.below, one.above]}
-            for of_layer in state.buckets
-            for one in of_layer
-        ],
+        "summaries": [stored_summary(one) for of_layer in state.summaries for one in of_layer],
+        "buckets": [stored_buckets(one) for of_layer in state.buckets for one in of_layer],
     }
 
 
@@ -478,38 +342,16 @@ def restored(state: SurpriseState, tree: Mapping[str, Any]) -> SurpriseState:
     return replace(
         state,
         summaries=tuple(
-            tuple(_restored_summary(next(of_figures)) for _ in _EACH) for _ in range(layers)
+            tuple(restored_summary(next(of_figures)) for _ in _EACH) for _ in range(layers)
         ),
         buckets=tuple(
             (
-                _restored_buckets(next(of_coverages), count),
-                _restored_buckets(next(of_coverages), count),
+                restored_buckets(next(of_coverages), count),
+                restored_buckets(next(of_coverages), count),
             )
             for _ in range(layers)
         ),
     )
-
-
-def _restored_summary(tree: Any) -> Summary:
-    if not isinstance(tree, dict):
-        raise UnfitError("a summary of surprise is missing")
-    inputs, finite, infinite = _wholes(tree, "counts", 3)
-    low, high = array_in(tree, "extrema", np.float64, 2).tolist()
-    top, bottom = list_in(tree, "total", 2)
-    if not isinstance(top, int):
-        raise UnfitError("a sum of surprise is no number")
-    total = Fraction(top, whole_in({"denominator": bottom}, "denominator", 1))
-    return Summary(inputs, finite, infinite, low, high, total)
-
-
-def _restored_buckets(tree: Any, count: int) -> Buckets:
-    if not isinstance(tree, dict):
-        raise UnfitError("buckets of surprise are missing")
-    return Buckets(array_in(tree, "hit", np.bool_, count), *_wholes(tree, "outside", 2))
-
-
-def _wholes(tree: Mapping[str, Any], name: str, length: int) -> list[int]:
-    return [whole_in({name: value}, name) for value in list_in(tree, name, length)]
 
 
 SURPRISE = ProfiledMetric(
@@ -524,4 +366,5 @@ SURPRISE = ProfiledMetric(
     covered_by_each=covered_by_each,
     stored=stored,
     restored=restored,
+    gathered=True,
 )

@@ -7,7 +7,6 @@ preprocessed images and one image for each thread are held at a time.
 from __future__ import annotations
 
 import hashlib
-import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from cleanai_onnx.inputs.decoding import MAX_PIXELS, UnusableImageError, load_im
 from cleanai_onnx.inputs.preprocessing import Preprocessing, Unchanged, WrongSizeError, preprocess
 from cleanai_onnx.inputs.suite import Suite
 from cleanai_onnx.result import SkippedImage
+from cleanai_onnx.runtime.processors import processors
 
 __all__ = ["Batch", "BatchStream", "NoneUsableError", "Position", "aligned_empty", "stream"]
 
@@ -188,7 +188,7 @@ class BatchStream(Iterator[Batch]):
         self._closed = False
         if threads is None:
             remote = suite.store is not None and suite.store.remote
-            threads = _REMOTE_THREADS if remote else min(_MOST_THREADS, _processors())
+            threads = _REMOTE_THREADS if remote else min(_MOST_THREADS, processors())
         # Rows of ready arrays are only copied: threads would bring nothing, but for their hashes.
         row = int(np.prod(preprocessing.item_shape, dtype=np.int64)) * self._dtype.itemsize
         worth = suite.kind != "ready" or (hashing and row >= _WORTH_A_THREAD)
@@ -356,12 +356,6 @@ def _load(
 
 def _hex(hashed: hashlib._Hash | None) -> str:
     return "" if hashed is None else hashed.hexdigest()
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

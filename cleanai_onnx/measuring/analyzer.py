@@ -15,6 +15,7 @@ from cleanai_onnx.coverage import PROFILED, InputFigures, Observed, Parameters, 
 from cleanai_onnx.errors import ImageError, UsageError
 from cleanai_onnx.measuring.criteria import find_criteria
 from cleanai_onnx.measuring.findings import find
+from cleanai_onnx.measuring.gathering import Rows, Waiting, measure
 from cleanai_onnx.measuring.individuals import Individuals
 from cleanai_onnx.measuring.runner import Ran, Runner, is_whole, unit_matrix
 from cleanai_onnx.measuring.subset import SubsetRecorder
@@ -148,6 +149,7 @@ class Analyzer:
         if profile is not None:
             self._options |= asdict(self._profile_parameters)
         self._against: list[Any] = []
+        self._waiting = Waiting()
         self._subset = subset
         self._recorder: SubsetRecorder | None = None
         self._most: int | None = None
@@ -177,6 +179,7 @@ class Analyzer:
     @property
     def images(self) -> Images:
         """The figures of each image so far, where `keep` was given."""
+        self._settle()
         assert self._individuals.record is not None
         return self._individuals.record
 
@@ -294,16 +297,34 @@ class Analyzer:
         with self.record.phase("metrics"), runtime.on_device(self._runner.jax_device):
             self._state, figures = coverage.update(self._state, ran.activations, ran.valid)
             observed = self._observed(ran, figures)
-            further = self._measure_against(observed, ran.valid)
+            scores = self._individuals.look(self._state, figures, ran.activations, names, indexes)
+            further = np.empty((ran.valid, 0))
+            if observed is not None:
+                found = measure(self._against, observed, gathered=False)
+                # The channels are a copy; the values may be memory that the next run overwrites.
+                kept = observed._replace(values=observed.channels)
+                self._waiting.add(Rows(kept, found, scores, names, indexes, hashes))
+                if self._recorder is not None:
+                    # What an image covers is recorded at once: of units it is too much to keep.
+                    ((_, further),) = self._waiting.measured(self._against)
             if self._recorder is not None:
                 added = self._recorder.add(
                     self._state, figures, ran.activations, self._against, observed, names, indexes
                 )
                 own = [one.family is None for one in self._recorder.criteria]
                 further = np.concatenate([further, added[:, own]], axis=1)
-            self._individuals.add(
-                self._state, figures, ran.activations, names, indexes, further, hashes
-            )
+            if not self._waiting:
+                self._individuals.add(scores, names, indexes, further, hashes)
+        if self._waiting.is_enough:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Measure what waits for further inputs."""
+        if not self._waiting:
+            return
+        with self.record.phase("metrics"), runtime.on_device(self._runner.jax_device):
+            for rows, further in self._waiting.measured(self._against):
+                self._individuals.add(rows.scores, rows.names, rows.indexes, further, rows.hashes)
 
     def _observed(self, ran: Ran, figures: InputFigures) -> Observed | None:
         """Return what the metrics that need a profile look at; None without one."""
@@ -312,16 +333,6 @@ class Analyzer:
         channels = coverage.channel_matrix(self.layers, figures.channels, ran.valid)
         values = unit_matrix(ran) if self._profile.facts.view == "unit" else channels
         return Observed(values, channels, ran.classes)
-
-    def _measure_against(self, observed: Observed | None, valid: int) -> np.ndarray:
-        """Measure a batch against the profile; return ``(valid, scores)``, without one no score."""
-        if observed is None:
-            return np.empty((valid, 0))
-        scores = []
-        for number, family in enumerate(PROFILED):
-            self._against[number], found = family.update(self._against[number], observed)
-            scores.append(found)
-        return np.concatenate(scores, axis=1)
 
     def result(
         self,
@@ -348,6 +359,7 @@ class Analyzer:
         """
         if not self.inputs:
             raise ImageError("no input was measured: update() was not called.")
+        self._settle()
         with self.record.phase("tables"), runtime.on_device(self._runner.jax_device):
             findings = find(
                 self._state,
@@ -416,6 +428,7 @@ class Analyzer:
         What is known of each image is in the files that `keep` opened, and has reached the disk
         when this returns.
         """
+        self._settle()
         record = self._individuals.record
         assert record is not None
         record.flush()

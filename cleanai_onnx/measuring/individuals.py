@@ -88,34 +88,42 @@ class Individuals:
         """The names of the scores of each image and layer; none where they are not kept."""
         return () if self._paths[1] is None else self._layer_names
 
-    def add(
+    def look(
         self,
         state: coverage.State,
         figures: coverage.InputFigures,
         activations: Sequence[Array],
         names: Sequence[str],
         indexes: Sequence[int],
-        further: np.ndarray,
-        hashes: Sequence[str],
-    ) -> None:
-        """Follow the images of a batch that `state` has just measured.
-
-        `further` is ``(images, scores)`` float64, in the order of the names that were given;
-        `hashes` are the images' SHA-256, or empty.
-        """
-        before = state.before + state.inputs - len(names)
-        scores = coverage.scores_of(figures, self._layers, self._parameters, before)
-        scores = replace(scores, model=np.concatenate([scores.model, further], axis=1))
-        self._extremes.add(names, indexes, scores)
-        if self.record is not None:
-            self.record.add(names, indexes, hashes, scores.model, scores.layers)
-        self._tables.add(names, indexes, hashes, scores.model, scores.layers)
+    ) -> coverage.Scores:
+        """Return the scores of the images of a batch that `state` has just measured, for `add`."""
         for row, index in enumerate(indexes):
             if len(self._pair) == 2:
                 break
             if self._wanted is None or index in self._wanted:
                 # Copies, because the next run overwrites the activations.
                 self._pair[index] = (names[row], coverage.rows_of(state, activations, row))
+        before = state.before + state.inputs - len(names)
+        return coverage.scores_of(figures, self._layers, self._parameters, before)
+
+    def add(
+        self,
+        scores: coverage.Scores,
+        names: Sequence[str],
+        indexes: Sequence[int],
+        further: np.ndarray,
+        hashes: Sequence[str],
+    ) -> None:
+        """Follow the images of a batch: in the order in which they came, later than `look` or not.
+
+        `further` is ``(images, scores)`` float64, in the order of the names that were given;
+        `hashes` are the images' SHA-256, or empty.
+        """
+        scores = replace(scores, model=np.concatenate([scores.model, further], axis=1))
+        self._extremes.add(names, indexes, scores)
+        if self.record is not None:
+            self.record.add(names, indexes, hashes, scores.model, scores.layers)
+        self._tables.add(names, indexes, hashes, scores.model, scores.layers)
 
     @property
     def pair_is_missing(self) -> bool:

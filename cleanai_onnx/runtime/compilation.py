@@ -16,17 +16,21 @@ _REDUCTIONS = ("xla_cpu_experimental_ynn_fusion_type", "")
 """jaxlib 0.10's CPU back end hands reductions to a fusion library that is slower here."""
 _WIDE = ("xla_cpu_prefer_vector_width", "512")
 """By default vectors of 256 bits are used where the processor has wider ones."""
+_ALONE = ("xla_cpu_multi_thread_eigen", "False")
+"""By default a product of matrices is divided among all cores."""
 
 
 @cache
-def compiler_options(platform: str, *, wide: bool = False) -> dict[str, str] | None:
+def compiler_options(
+    platform: str, *, wide: bool = False, alone: bool = False
+) -> dict[str, str] | None:
     """Return the XLA options that make sweeps fast, as far as this jaxlib knows them.
 
     The arguments are those of `compiled`.
     """
     if platform != "cpu":
         return None
-    wanted = (_REDUCTIONS, _WIDE) if wide else (_REDUCTIONS,)
+    wanted = [_REDUCTIONS, *([_WIDE] if wide else []), *([_ALONE] if alone else [])]
     return dict(option for option in wanted if _is_known(*option)) or None
 
 
@@ -51,7 +55,12 @@ def current_platform() -> str:
 
 
 def compiled(
-    function: Callable[..., Any], platform: str, *, wide: bool = False, **options: Any
+    function: Callable[..., Any],
+    platform: str,
+    *,
+    wide: bool = False,
+    alone: bool = False,
+    **options: Any,
 ) -> jax.stages.Wrapped:
     """Return `function` compiled by JAX with this project's compiler options.
 
@@ -64,12 +73,17 @@ def compiled(
         Use the widest vectors that the processor has. Not for functions with products of matrices
         whose last digits matter: XLA's order of additions in them, and so the rounding, depends on
         the width.
+    alone : bool
+        Leave products of matrices to the core that comes to them: for callers that keep all cores
+        busy with calls side by side.
     **options
         Further ones of ``jax.jit``.
     """
     import jax
 
-    return jax.jit(function, compiler_options=compiler_options(platform, wide=wide), **options)
+    return jax.jit(
+        function, compiler_options=compiler_options(platform, wide=wide, alone=alone), **options
+    )
 
 
 def double_precision() -> AbstractContextManager[Any]:

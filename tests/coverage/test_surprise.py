@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanai_onnx.coverage import Learnt, LearntTraces, Observed, ProfileParameters
-from cleanai_onnx.coverage.surprise import SURPRISE, bucket_of
+from cleanai_onnx.coverage.surprise import SURPRISE
+from cleanai_onnx.coverage.surprise_figures import bucket_of
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.result import Table
 from cleanai_onnx.surprise import ClassDensity, NearestTraces

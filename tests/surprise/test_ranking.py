@@ -55,7 +55,7 @@ def test_the_nearest_is_a_candidate(kernel: bool, data: st.DataObject) -> None:
         check(traces, classes, queries, of)
 
 
-def test_both_searches_agree_over_many_parts_and_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_searches_agree_whatever_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     # Parts of 8,192 traces, blocks of 512, calls of 32, 128 and 512 queries; none is whole.
     traces = rng.normal(size=(9001, 24)).astype(np.float32)
@@ -64,10 +64,16 @@ def test_both_searches_agree_over_many_parts_and_classes(monkeypatch: pytest.Mon
         classes = np.sort(np.r_[np.arange(kinds), rng.integers(0, kinds, 9001 - kinds)])
         of = rng.integers(0, kinds, 701)
         nearest = []
-        for kernel in (True, False):
+        # Alone, and side by side: with few queries the traces are divided among the threads.
+        for kernel, threads in ((True, 1), (True, 5), (False, 1), (False, 5)):
             monkeypatch.setattr(ranking, "_pays", lambda *_, kernel=kernel: kernel)
-            nearest.append(NearestTraces(traces, classes).surprise(queries, of))
-        np.testing.assert_array_equal(*nearest)
+            monkeypatch.setattr(ranking, "processors", lambda threads=threads: threads)
+            monkeypatch.setattr(ranking, "_WORTH", 1 << 16)
+            found = NearestTraces(traces, classes)
+            nearest.append(found.surprise(queries, of))
+            np.testing.assert_array_equal(found.surprise(queries[:30], of[:30]), nearest[0][:30])
+        for other in nearest[1:]:
+            np.testing.assert_array_equal(nearest[0], other)
         # Where rounding leaves no doubt, there is one candidate.
         monkeypatch.undo()
         assert check(traces, classes, queries[:40], of[:40]) < 1.05 * 2 * 40
@@ -100,3 +106,24 @@ def test_a_dead_layer_is_measured_once() -> None:
     np.testing.assert_array_equal(found[3::4], 1)
     # One trace for each class is all there is to look through.
     assert nearest.distinct == 3 and nearest.neighbours == 2
+
+
+def test_traces_are_divided_in_whole_blocks() -> None:
+    block = ranking.BLOCK
+    assert ranking._shares(block + 7, 5 * block + 3, 2) == [
+        (block + 7, 3 * block),
+        (3 * block, 5 * block + 3),
+    ]
+    # There are fewer blocks than threads.
+    assert ranking._shares(3, block, 4) == [(3, block)]
+
+
+def test_a_share_without_a_trace_of_the_class_adds_nothing() -> None:
+    rng = np.random.default_rng(2)
+    traces = rng.normal(size=(4 * ranking.BLOCK, 5)).astype(np.float32)
+    classes = np.arange(len(traces)) // (2 * ranking.BLOCK)
+    found = Ranking(traces, np.arange(len(traces)), classes)
+    of = np.array([0, 1])
+    wanted = ranking._Queries.of(traces[[5, 2000]], of, found)
+    one = found._by_kernel(wanted, 0, 2 * ranking.BLOCK, same=True)
+    assert one.queries.tolist() == [0] and one.rows.tolist() == [5]
