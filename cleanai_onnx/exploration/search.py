@@ -1,4 +1,4 @@
-"""The search: all seeds of a batch ascend together, in one compiled loop.
+"""The search: all seeds of a batch ascend together, by one compiled step.
 
 For seed x, its class c, and models of which t is to be set apart (Pei et al., DeepXplore, SOSP
 2017, section 4.3, equation 1 and 2, and algorithm 1):
@@ -210,10 +210,7 @@ def searcher(
     """
     ascend = gradient_of(models, rules)
 
-    def body(
-        weights: Any, seeds: Seeds, key: Array, state: tuple[Array, Carry]
-    ) -> tuple[Array, Carry]:
-        taken, carry = state
+    def body(weights: Any, seeds: Seeds, key: Array, carry: Carry) -> Carry:
         room = seeds.points.shape[0]
         row = jnp.minimum(carry.row, room - 1)
         own: Seeds = jax.tree.map(lambda a: a[row], seeds._replace(count=None))
@@ -238,7 +235,7 @@ def searcher(
         fresh = jnp.where(candidate < seeds.count, candidate, room)
         fresh = jnp.where(ended, fresh, carry.row)
         started = seeds.points[jnp.minimum(fresh, room - 1)]
-        return taken + 1, Carry(
+        return Carry(
             x=jnp.where(_wide(ended, x), started, moved),
             row=fresh,
             label=label,
@@ -247,17 +244,35 @@ def searcher(
             outcome=outcome,
         )
 
+    def going(seeds: Seeds, carry: Carry) -> Array:
+        return jnp.any(carry.row < seeds.points.shape[0])
+
+    def step(weights: Any, seeds: Seeds, key: Array, carry: Carry) -> tuple[Carry, Array]:
+        carry = body(weights, seeds, key, carry)
+        return carry, going(seeds, carry)
+
+    def loop(weights: Any, seeds: Seeds, key: Array, carry: Carry, most: Array) -> Carry:
+        def more(state: tuple[Array, Carry]) -> Array:
+            return (state[0] < most) & going(seeds, state[1])
+
+        def further(state: tuple[Array, Carry]) -> tuple[Array, Carry]:
+            return state[0] + 1, body(weights, seeds, key, state[1])
+
+        return lax.while_loop(more, further, (jnp.int32(0), carry))[1]
+
+    if platform != "cpu":
+        return compiled(loop, platform, donate_argnums=3)
+    one = compiled(step, platform, wide=True, donate_argnums=3)
+
     def search(weights: Any, seeds: Seeds, key: Array, carry: Carry, most: Array) -> Carry:
-        def going(state: tuple[Array, Carry]) -> Array:
-            taken, carry = state
-            return (taken < most) & jnp.any(carry.row < seeds.points.shape[0])
+        # Within a loop of its own, XLA computes convolutions on a processor very much slower.
+        for _ in range(int(most)):
+            carry, more = one(weights, seeds, key, carry)
+            if not more:
+                break
+        return carry
 
-        def step(state: tuple[Array, Carry]) -> tuple[Array, Carry]:
-            return body(weights, seeds, key, state)
-
-        return lax.while_loop(going, step, (jnp.int32(0), carry))[1]
-
-    return compiled(search, platform, wide=True, donate_argnums=3)
+    return search
 
 
 def gradient_of(models: tuple[SearchedModel, ...], rules: Rules) -> Callable[..., Any]:

@@ -11,7 +11,17 @@ import pytest
 from onnx import numpy_helper
 
 from cleanai_onnx.exploration.goals import Box, goals_from
-from cleanai_onnx.exploration.search import ALREADY, FOUND, NOTHING, Rules, Seeds, gradient_of
+from cleanai_onnx.exploration.search import (
+    ALREADY,
+    FOUND,
+    NOTHING,
+    Rules,
+    Seeds,
+    gradient_of,
+    run,
+    searcher,
+)
+from cleanai_onnx.exploration.space import PIXELS
 from tests.exploration.small import (
     HIDDEN,
     classifier,
@@ -180,3 +190,16 @@ def test_a_narrow_section_is_reached() -> None:
         rules = replace(CONSTRAINED[constraint], seek="goal", radius=4.0, iterations=40)
         outcome = search((model,), rules, seeds_of(points, (goals_from(boxes, 1),)), 8)
         assert (outcome.became != NOTHING).sum() >= 11, constraint
+
+
+def test_a_compiled_loop_does_what_single_steps_do() -> None:
+    rules, seeds = CONSTRAINED["l2"], seeds_of(images(20))
+    models = tuple(lowered(proto, 8) for proto in PROTOS[:2])
+    loop = searcher(models, rules, PIXELS, "gpu")
+    weights_of = tuple(model.weights for model in models)
+    found, finished = run(loop, weights_of, seeds, 8, 0, lambda: False, lambda _: None)
+    wanted = search(models, rules, seeds, 8)
+    assert finished
+    np.testing.assert_array_equal(found.became, wanted.became)
+    np.testing.assert_array_equal(found.steps, wanted.steps)
+    np.testing.assert_allclose(found.points, wanted.points, atol=1.01 / 255)
