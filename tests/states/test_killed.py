@@ -14,7 +14,7 @@ from tests.cli.material import ROOT, images, strict_json
 from tests.states.parts import model
 
 KILLS = 5
-CALLS = 2500
+CALLS = 4000
 """A third, roughly, of the calls of a run while it measures."""
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 
