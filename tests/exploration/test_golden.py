@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from cleanai_onnx import graph
 from cleanai_onnx.exploration.search import ALREADY, FOUND, NOTHING, Rules
@@ -44,3 +45,16 @@ def test_light_without_coverage(idc: Path) -> None:
         stored["images"][compared],
         atol=1e-4,
     )
+    # What onnxruntime says of the same points, as they are and as 8 bits hold them.
+    raw = np.moveaxis(outcome.points[np.flatnonzero(both & equal)], -1, 1)
+    held = np.clip(raw, 0, 1) * np.float32(255)
+    sessions = [
+        onnxruntime.InferenceSession(idc / "models" / f"dx_model{n}.logits.onnx") for n in (1, 2, 3)
+    ]
+    wanted_of = [cases[seed] for seed in np.flatnonzero(both & equal)]
+    for points, key in (
+        (raw, "preds"),
+        (held.astype(np.uint8) / np.float32(255), "preds_after_clip_uint8"),
+    ):
+        said = np.stack([s.run(None, {"input": points})[0].argmax(axis=1) for s in sessions], 1)
+        assert np.mean(said == [case[key] for case in wanted_of]) >= 0.99, key
