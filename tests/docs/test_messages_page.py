@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,12 @@ GENERAL = {"internal-error", "usage", "model", "images"}
 """What is said where neither the class nor the module knows more."""
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
+@cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple(_modules())
+
+
+def _modules() -> Iterator[tuple[str, ast.Module]]:
     for folder, _, files in os.walk(PACKAGE, followlinks=True):
         for path in (Path(folder, file) for file in files if file.endswith(".py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -81,6 +87,7 @@ def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
             yield node.func.id, node
 
 
+@cache
 def of_errors() -> set[str]:
     classes = error_classes()
     found = set()
@@ -98,6 +105,7 @@ def of_errors() -> set[str]:
     return found
 
 
+@cache
 def of_notes() -> set[str]:
     found = set()
     for module, tree in modules():
