@@ -93,9 +93,9 @@ MEASURED = Figures(
     state=165.2e6,
     memory=201e6,
 )
-"""ResNet-50 without a profile, batch 8, on two cores of an Intel Xeon (AVX-512). `start` is of a quiet
-machine; the others of one that other work was using too (load 12 to 15): by the clock, but processor
-time for `decoding` and `merge`."""
+"""ResNet-50 without a profile, batch 8, on two cores of an Intel Xeon (AVX-512). `start` is of a
+quiet machine; the others of one that other work was using too (load 12 to 15): by the clock, but
+processor time for `decoding` and `merge`."""
 
 # Assumed by the projection.
 IMAGES = 1_281_167  # in the training set of ImageNet

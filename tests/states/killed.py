@@ -2,8 +2,9 @@
 
 ``python -m tests.states.killed SEED KILLS CALLS ARGUMENT...`` runs the command line in child
 processes. Each is sent SIGKILL, by itself, in the middle of a call of one of our functions: which
-one is drawn from the first CALLS calls from the second batch on (the first one may compile). The last child is left alone.
-Printed are how many children were killed, and after how many of these kills there was a checkpoint.
+one is drawn from the first CALLS calls from the second batch on (the first one may compile). The
+last child is left alone. Printed are how many children were killed, and after how many of these
+kills there was a checkpoint.
 Children are forked from this process, which has imported everything and started nothing, so
 that a kill costs less than a start.
 """
