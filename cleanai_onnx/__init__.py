@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from cleanai_onnx.jobs.asserting import assert_coverage
     from cleanai_onnx.jobs.combining import combine
     from cleanai_onnx.jobs.comparing import compare
-    from cleanai_onnx.jobs.exploring import ExplorationOptions, explore
+    from cleanai_onnx.jobs.exploration_options import ExplorationOptions
+    from cleanai_onnx.jobs.exploring import explore
     from cleanai_onnx.jobs.inspecting import inspect, inspect_models
     from cleanai_onnx.jobs.profiling import learn
     from cleanai_onnx.measuring.analyzer import Analyzer
@@ -92,7 +93,7 @@ _HOMES = {
     "merge_profiles": ("cleanai_onnx.profiles", "merge"),
     "save_profile": ("cleanai_onnx.profiles", "save"),
     "Exploration": ("cleanai_onnx.exploration.record", "Exploration"),
-    "ExplorationOptions": ("cleanai_onnx.jobs.exploring", "ExplorationOptions"),
+    "ExplorationOptions": ("cleanai_onnx.jobs.exploration_options", "ExplorationOptions"),
     "explore": ("cleanai_onnx.jobs.exploring", "explore"),
     "compare": ("cleanai_onnx.jobs.comparing", "compare"),
     "diff": ("cleanai_onnx.validation", "diff"),

@@ -58,6 +58,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "jobs.combining": "state-file",
         "jobs.explaining": "relevance-options",
         "jobs.exploration_rounds": "exploration",
+        "jobs.exploration_options": "exploration",
         "jobs.exploring": "exploration",
         "jobs.inspecting": "inspection",
         "jobs.perturbing": "exploration",

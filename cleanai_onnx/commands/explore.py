@@ -87,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
 
     from cleanai_onnx.coverage import ProfileParameters
-    from cleanai_onnx.jobs.exploring import ExplorationOptions, explore
+    from cleanai_onnx.jobs.exploration_options import ExplorationOptions
+    from cleanai_onnx.jobs.exploring import explore
     from cleanai_onnx.report.exploration import show as summary
 
     folder = Path(FOLDER if settings.origin("output") == "default" else settings["output"])

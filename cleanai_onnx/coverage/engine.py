@@ -236,7 +236,7 @@ def update(state: State, activations: Sequence[Array], valid: int) -> tuple[Stat
     of_units: list[Any] = [None] * len(flat)
     of_groups, all_values, facts = [], [], []
     for group, of_group in zip(groups(state.layers), state.channels, strict=True):
-        values = kernels.empty((len(group.layers), flat[0].shape[0], group.width))
+        values = kernels.empty(shape=(len(group.layers), flat[0].shape[0], group.width))
         means, running = [], {}
         for place, index in enumerate(group.layers):
             values, mean = kernels.channel_means(
@@ -315,7 +315,7 @@ def channel_values(
     kernels = kernels_for(parameters)
     found = []
     for group in groups(layers):
-        values = kernels.empty((len(group.layers), activations[0].shape[0], group.width))
+        values = kernels.empty(shape=(len(group.layers), activations[0].shape[0], group.width))
         for place, index in enumerate(group.layers):
             a = activations[index]
             a = a if a.ndim == 2 else a.reshape(a.shape[0], -1)

@@ -184,9 +184,8 @@ def _kernels(parameters: Parameters, platform: str) -> Kernels:
     compile_ = partial(
         KeptFunction, platform=platform, identity=f"kernels {parameters} {list(METRICS)}"
     )
-    empty = compile_(_empty, static_argnames="shape")
     return Kernels(
-        empty=lambda shape: empty(shape=shape),
+        empty=compile_(_empty, static_argnames="shape"),
         channel_means=compile_(
             channel_means, static_argnames=("shape", "channel_axis"), donate_argnums=0
         ),

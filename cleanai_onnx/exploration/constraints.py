@@ -2,8 +2,8 @@
 
 Pei et al., DeepXplore (SOSP 2017), section 5.2 (`light`, `occlusion`, `blackout`, in the form of
 their code for MNIST), the balls of adversarial attacks (`linf`, `l2`), and `any` change of the
-pixels. A constraint turns the
-normalised gradient into a direction, and may bring a point back to where it is allowed.
+pixels. A constraint turns the normalised gradient into a direction, and may bring a point back to
+where it is allowed.
 """
 
 from __future__ import annotations

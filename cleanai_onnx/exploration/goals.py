@@ -87,12 +87,10 @@ def gain(goals: Goals, values: Array) -> Array:
     values
         ``(B, N)``, the neurons of all layers.
     """
-    own = jnp.take_along_axis(values, goals.neurons, axis=1)
-    above = jnp.isposinf(goals.high)
+    own, off = _own(goals, values)
     below = jnp.isneginf(goals.low)
-    centre = jnp.where(jnp.isfinite(goals.centre), goals.centre, 0)
-    towards = jnp.where(above, own, jnp.where(below, -own, -jnp.abs(own - centre)))
-    return jnp.sum(jnp.where(goals.weight > 0, goals.weight * towards, 0), axis=1)
+    towards = jnp.where(jnp.isposinf(goals.high), own, jnp.where(below, -own, -off))
+    return _weighed(goals, towards)
 
 
 def missing(goals: Goals, values: Array) -> Array:
@@ -104,13 +102,20 @@ def missing(goals: Goals, values: Array) -> Array:
     values
         ``(B, N)``, the neurons of all layers.
     """
+    own, off = _own(goals, values)
+    away = jnp.where(jnp.isposinf(goals.high), jnp.maximum(goals.low - own, 0), off)
+    away = jnp.where(jnp.isneginf(goals.low), jnp.maximum(own - goals.high, 0), away)
+    return _weighed(goals, away)
+
+
+def _own(goals: Goals, values: Array) -> tuple[Array, Array]:
+    """Return the values of the neurons of each goal, and how far they are from their centres."""
     own = jnp.take_along_axis(values, goals.neurons, axis=1)
-    above = jnp.isposinf(goals.high)
-    below = jnp.isneginf(goals.low)
-    centre = jnp.where(jnp.isfinite(goals.centre), goals.centre, 0)
-    away = jnp.where(above, jnp.maximum(goals.low - own, 0), jnp.abs(own - centre))
-    away = jnp.where(below, jnp.maximum(own - goals.high, 0), away)
-    return jnp.sum(jnp.where(goals.weight > 0, goals.weight * away, 0), axis=1)
+    return own, jnp.abs(own - jnp.where(jnp.isfinite(goals.centre), goals.centre, 0))
+
+
+def _weighed(goals: Goals, amounts: Array) -> Array:
+    return jnp.sum(jnp.where(goals.weight > 0, goals.weight * amounts, 0), axis=1)
 
 
 def closed(goals: Goals) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +41,11 @@ from cleanai_onnx.report.explanation import heat_map_name
 from cleanai_onnx.result import SkippedImage
 
 if TYPE_CHECKING:
-    from cleanai_onnx.jobs.exploring import ExplorationOptions
+    from cleanai_onnx.jobs.exploration_options import ExplorationOptions
     from cleanai_onnx.report.exploration import Journal
+    from cleanai_onnx.spread.spread_exploration import SearchedAhead
 
-__all__ = ["FoundAhead", "Rounds", "SearchAhead"]
+__all__ = ["Rounds", "SearchAhead"]
 
 LARGEST_BATCH = 32
 BATCH_BYTES = 2**30
@@ -54,20 +55,7 @@ BATCHES = 4
 IMAGES = "images"
 
 
-class FoundAhead(Protocol):
-    """What workers found before it is settled, seed by seed in the order of the suite."""
-
-    lost: tuple[SkippedImage, ...]
-    """Seeds whose worker died again and again."""
-
-    def has(self, number: int) -> bool:
-        """Return whether there is an outcome of the seed of this number."""
-
-    def of(self, numbers: Sequence[int]) -> Outcome:
-        """Return the outcomes of the next seeds."""
-
-
-SearchAhead = Callable[[frozenset[int], Callable[[int], None]], FoundAhead]
+SearchAhead = Callable[[frozenset[int], Callable[[int], None]], "SearchedAhead"]
 """Lets workers search from all seeds but some, and tells how many are done."""
 
 
@@ -116,7 +104,7 @@ class Rounds:
         first: int = 0,
     ) -> None:
         self._first = first
-        self._found: FoundAhead | None = None
+        self._found: SearchedAhead | None = None
         self.witnesses, self.seeds, self.folder = tuple(witnesses), seeds, folder
         self._suite, self._options, self._record = suite, options, record
         self._input_values, self._seed = input_values, seed

@@ -23,7 +23,7 @@ from cleanai_onnx.spread.spreading import Spread
 from cleanai_onnx.spread.team import Team
 
 if TYPE_CHECKING:
-    from cleanai_onnx.jobs.exploring import ExplorationOptions
+    from cleanai_onnx.jobs.exploration_options import ExplorationOptions
 
 __all__ = ["Search", "SearchedAhead", "Stopped", "search_spread"]
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from cleanai_onnx.errors import UsageError
 from cleanai_onnx.exploration.perturbations import PERTURBATIONS
-from cleanai_onnx.jobs.exploring import ExplorationOptions, explore
+from cleanai_onnx.jobs.exploration_options import ExplorationOptions
+from cleanai_onnx.jobs.exploring import explore
 from cleanai_onnx.report import json
 from tests.cli.material import Command, images, save, strict_json
 from tests.exploration.small import classifier

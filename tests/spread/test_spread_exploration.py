@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from cleanai_onnx import Exploration, ImageError, UsageError
-from cleanai_onnx.jobs.exploring import ExplorationOptions, explore
+from cleanai_onnx.jobs.exploration_options import ExplorationOptions
+from cleanai_onnx.jobs.exploring import explore
 from tests.cli.material import images, save
 from tests.exploration.small import classifier
 from tests.spread.here import work_here

@@ -213,9 +213,5 @@ def gemm(
     transB: int = 0,  # noqa: N803
 ) -> Array:
     """Product with a matrix, and bias."""
-    y = linear.product(w if transB else w.T, x)
-    if alpha != 1:
-        y = (y * alpha).astype(y.dtype)
-    if b is None or beta == 0:
-        return y
-    return y + (b if beta == 1 else (b * beta).astype(b.dtype)).reshape(-1, 1)
+    bias = None if b is None else b.reshape(-1, 1)
+    return linear.gemm(node, w if transB else w.T, x, bias, alpha=alpha, beta=beta)
